@@ -1,0 +1,41 @@
+# Every command runs in .venv, which the first one makes. `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv/bin/python
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+
+.PHONY: help lab test notebooks mirror
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s%s\n", $$1, $$2}' Makefile
+
+lab: .venv/.installed ## open JupyterLab at the first notebook
+	$(VENV) -m jupyterlab $(firstword $(NOTEBOOKS))
+
+test: .venv/.installed ## run every check: style, unit tests, seeded bugs, all notebooks
+	$(VENV) -m ruff check
+	$(VENV) -m ruff format --check
+	$(VENV) -m pytest tests
+	$(VENV) tests/mutants.py
+	$(if $(NOTEBOOKS),$(VENV) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks)
+
+notebooks: .venv/.installed ## execute and save the notebooks; NB='notebooks/03*' chooses some
+	$(VENV) tools/notebooks.py $(NB)
+
+mirror: .venv/.installed ## copy the library's definitions into the notebooks
+	$(VENV) tools/mirror.py
+
+# A .venv whose Python is gone, or that was made for another folder, counts as not installed.
+HEALTHY := import importlib.util as u, os; os.stat(u.find_spec("transformer_lib").origin)
+ifneq ($(shell $(VENV) -Ic '$(HEALTHY); print(os.path.samefile(u.find_spec("transformer_lib").origin, "transformer_lib/__init__.py"))' 2>/dev/null),True)
+$(shell rm -f .venv/.installed)
+endif
+
+# Without the stamp the last install did not finish: start afresh (downloads are in pip's cache).
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed; name one with: make lab PYTHON=python3.12'; exit 1; }
+	@test -e $@ || $(PYTHON) -m venv --clear .venv
+	$(VENV) -m pip install -c constraints.txt -e ".[lab,dev]"
+	@touch $@
