@@ -26,16 +26,18 @@ notebooks: .venv/.installed ## execute and save the notebooks; NB='notebooks/03*
 mirror: .venv/.installed ## copy the library's definitions into the notebooks
 	$(VENV) tools/mirror.py
 
-# A .venv whose Python is gone, or that was made for another folder, counts as not installed.
-HEALTHY := import importlib.util as u, os; os.stat(u.find_spec("transformer_lib").origin)
-ifneq ($(shell $(VENV) -Ic '$(HEALTHY); print(os.path.samefile(u.find_spec("transformer_lib").origin, "transformer_lib/__init__.py"))' 2>/dev/null),True)
+# A .venv whose Python is gone, or that was made in another folder, counts as not installed.
+WHERE := import importlib.util as u; print(u.find_spec("transformer_lib").origin)
+ifneq ($(shell test "$$($(VENV) -Ic '$(WHERE)' 2>/dev/null)" -ef transformer_lib/__init__.py && echo ok),ok)
 $(shell rm -f .venv/.installed)
 endif
 
-# Without the stamp the last install did not finish: start afresh (downloads are in pip's cache).
+# Without the stamp the last install did not finish: start afresh, with the downloads pip has kept.
+# Matplotlib's first import lists the fonts, slowly and with a message, so it happens here.
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo 'Python 3.11 or newer is needed; name one with: make lab PYTHON=python3.12'; exit 1; }
+		{ echo 'Python 3.11 or newer is needed. Name yours: make lab PYTHON=python3.12'; exit 1; }
 	@test -e $@ || $(PYTHON) -m venv --clear .venv
 	$(VENV) -m pip install -c constraints.txt -e ".[lab,dev]"
+	@$(VENV) -c 'import matplotlib.font_manager'
 	@touch $@

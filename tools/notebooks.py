@@ -51,6 +51,7 @@ def execute(path):
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
     )
     try:
@@ -68,24 +69,25 @@ def execute(path):
     return notebook
 
 
-def shrink(picture):
-    """Reduce a PNG (base64) to 128 colours, a third of the bytes; drawings need no more."""
-    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
-    small = io.BytesIO()
-    image.quantize(128, dither=Image.Dither.NONE).save(small, "png", optimize=True)
-    return base64.b64encode(small.getvalue()).decode()
+def shrink(notebook):
+    """Reduce pictures to 128 colours, a third of the bytes; drawings need no more."""
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if "image/png" in output.get("data", {}):
+            png = base64.b64decode(output.data["image/png"])
+            small = io.BytesIO()
+            image = Image.open(io.BytesIO(png)).convert("RGB")
+            image.quantize(128, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+            output.data["image/png"] = base64.b64encode(small.getvalue()).decode()
+    return notebook
 
 
 def clean(notebook):
-    """Drop what differs between machines or runs; tags and ids stay; pictures get smaller."""
+    """Drop what differs between machines or from run to run; tags and ids stay."""
     language = dict(notebook.metadata.get("language_info", {}))
     language.pop("version", None)
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": language})
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                output.data["image/png"] = shrink(output.data["image/png"])
     while notebook.cells and not notebook.cells[-1].source.strip():
         notebook.cells.pop()
     return notebook
@@ -99,7 +101,7 @@ def main(names):
             notebook = execute(path)
         except RuntimeError as error:
             sys.exit(f"\n{error}")
-        changed = write(path, clean(notebook))
+        changed = write(path, clean(shrink(notebook)))
         seconds = time.perf_counter() - start
         print(f"{seconds:6.1f} s  {path.name}{'  (saved)' if changed else ''}", flush=True)
 
