@@ -32,7 +32,8 @@ SECTIONS = [
 TAGS = """mirror exercise solution hide-input
     nbval-ignore-output nbval-skip nbval-raises-exception raises-exception"""
 IMPORTS = """collections contextlib copy dataclasses functools importlib itertools math pathlib
-    random statistics sys textwrap time warnings torch numpy matplotlib.pyplot transformer_lib"""
+    random statistics sys textwrap time typing warnings
+    torch numpy matplotlib.pyplot transformer_lib"""
 NOT_PYTHON = ast.Module([], [])
 NOT_PORTABLE = {
     "a machine's path": r"(?<![\w/.])(/(root|home|work|tmp|Users)\b|C:\\)",
@@ -124,7 +125,7 @@ def check_short_cells(notebook, path):
     lengths = []
     for cell in code_cells(notebook):
         if "mirror" not in tags(cell) and cell.source != INSTALL_CELL:
-            lines = len(cell.source.splitlines())
+            lines = sum(bool(line.strip()) for line in cell.source.splitlines())
             lengths += [] if "hide-input" in tags(cell) else [lines]
             if lines > 25:
                 yield f"{lines} lines are too many:\n{cell.source}"
