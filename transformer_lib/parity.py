@@ -1,9 +1,11 @@
 """Set our layers beside PyTorch's: the same weights in both, then compare the numbers."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["compare", "copy_weights"]
+__all__ = ["compare", "compare_gradients", "copy_weights"]
 
 
 @torch.no_grad()
@@ -72,4 +74,26 @@ def compare(name: str, ours: Tensor, theirs: Tensor) -> float:
         raise ValueError(f"{name}: ours is {tuple(ours.shape)}, theirs {tuple(theirs.shape)}")
     difference = (ours - theirs).abs().max().item()
     print(f"{name:<28} {tuple(ours.shape)!s:<18} max |difference| = {difference:.0e}")
+    return difference
+
+
+def compare_gradients(name: str, ours: nn.Module, theirs: nn.Module) -> float:
+    """Print and return the largest difference between the gradients of the same weights.
+
+    Args:
+        name: what is compared, for the printed line.
+        ours, theirs: modules that `copy_weights` can pair, after a backward pass through each.
+
+    Returns:
+        max |ours - theirs| over all weights; NaN if a gradient holds one.
+    """
+    # Gradients have the shape of their weights: put theirs in the weights' place, and copy those.
+    carrier, expected = copy.deepcopy(theirs), copy.deepcopy(ours)
+    for weight, original in zip(carrier.parameters(), theirs.parameters(), strict=True):
+        weight.data = original.grad
+    copy_weights(carrier, expected)
+    pairs = zip(ours.parameters(), expected.parameters(), strict=True)
+    differences = torch.cat([(a.grad - b).abs().flatten() for a, b in pairs])
+    difference = differences.max().item()
+    print(f"{name:<28} {f'{len(differences):,} weights':<18} max |difference| = {difference:.0e}")
     return difference
