@@ -1,0 +1,86 @@
+"""What every test shares: one thread, fixed random numbers, and two helpers for parity tests."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import settings
+
+from transformer_lib.parity import compare, copy_weights
+
+torch.set_num_threads(1)  # The tensors are tiny: more threads only wait for each other.
+settings.register_profile("course", deadline=None, derandomize=True, max_examples=25, database=None)
+settings.load_profile("course")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: seconds, not milliseconds; mutants.py skips it")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def randomise():
+    """Move every parameter off its first value: biases of 0 and norms of 1 hide mistakes."""
+
+    def randomise(module):
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        return module
+
+    return randomise
+
+
+@pytest.fixture
+def assert_same_gradients():
+    """Compare the gradients of all parameters of one of PyTorch's modules and of ours.
+
+    The names differ, so PyTorch's gradients travel to ours the way its weights do.
+    """
+
+    def assert_same_gradients(theirs, ours):
+        carrier, expected = copy.deepcopy(theirs), copy.deepcopy(ours)
+        with torch.no_grad():
+            for slot, parameter in zip(carrier.parameters(), theirs.parameters(), strict=True):
+                slot.copy_(parameter.grad)
+            for slot in expected.parameters():
+                slot.fill_(torch.nan)  # A parameter that receives no gradient will not compare.
+        copy_weights(carrier, expected)
+        for name, parameter in ours.named_parameters():
+            theirs_here = expected.get_parameter(name)
+            assert compare(f"gradient of {name}", parameter.grad, theirs_here) < 1e-4
+
+    return assert_same_gradients
+
+
+class GrowingCache:
+    """Self-attention: append the new tokens' keys and values to those so far."""
+
+    def __init__(self):
+        self.so_far = None
+
+    def __call__(self, attention, key, value):
+        pieces = [self.so_far, attention.keys_values(key, value)]
+        self.so_far = [torch.cat(pair, dim=2) for pair in zip(*filter(None, pieces), strict=True)]
+        return self.so_far
+
+
+class OnceCache:
+    """Cross-attention: the memory's keys and values never change."""
+
+    def __init__(self):
+        self.computed = None
+
+    def __call__(self, attention, key, value):
+        self.computed = self.computed or attention.keys_values(key, value)
+        return self.computed
+
+
+@pytest.fixture
+def empty_caches():
+    """Make what a caller needs to decode step by step: two caches for each decoder layer."""
+    return lambda num_layers: [(GrowingCache(), OnceCache()) for _ in range(num_layers)]

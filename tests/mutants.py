@@ -1,0 +1,639 @@
+"""Do the unit tests notice a bug? Plant one at a time in a copy of the library, and see.
+
+    python tests/mutants.py             all mutants
+    python tests/mutants.py causal      those with "causal" in their name
+
+Each mutant is a name, the old text (found exactly once in its module) and the new. It is killed
+if a test of that module fails on it, and survives if they all pass: then a test is missing.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from multiprocessing.connection import wait
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE.parent / "transformer_lib"
+AT_ONCE, TIME_LIMIT = 2, 120  # processes, seconds
+
+# Never the library itself. The last three are what torch imports when a test first compares
+# two tensors, runs a backward pass or asks for the device "meta".
+USED_BY_TESTS = (
+    "pytest",
+    "hypothesis",
+    "torch",
+    "torch.distributed.tensor",
+    "torch.fx.experimental.symbolic_shapes",
+    "torch._dynamo",
+)
+
+LAYER = "Layer(d_model, num_heads, d_ff, dropout, norm_first)"
+
+MUTANTS = {
+    "attention": [
+        ("no √d_k", "1 / math.sqrt(query.size(-1))", "1.0"),
+        ("d_k instead of √d_k", "1 / math.sqrt(query.size(-1))", "1 / query.size(-1)"),
+        ("√T instead of √d_k", "math.sqrt(query.size(-1))", "math.sqrt(query.size(-2))"),
+        ("scale ignored", "if scale is None:", "if True:"),
+        (
+            "softmax over the queries",
+            "weights = scores.softmax(dim=-1)\n",
+            "weights = scores.softmax(dim=-2)\n",
+        ),
+        (
+            "softmax over the queries, with a mask",
+            "scores.softmax(dim=-1).masked_fill",
+            "scores.softmax(dim=-2).masked_fill",
+        ),
+        ("masked after the softmax only", "scores = scores.masked_fill(", "scores.masked_fill("),
+        (
+            "mask upside down",
+            "scores = scores.masked_fill(~mask",
+            "mask = ~mask\n        scores = scores.masked_fill(~mask",
+        ),
+        ("-inf as fill", "torch.finfo(scores.dtype).min", "-math.inf"),
+        ("-1e9 as fill", "torch.finfo(scores.dtype).min", "-1e9"),
+        ("-1e4 as fill", "torch.finfo(scores.dtype).min", "-1e4"),
+        (
+            "NaN in fully masked rows",
+            "torch.finfo(scores.dtype).min)\n"
+            "        weights = scores.softmax(dim=-1).masked_fill(~mask, 0.0)",
+            "-math.inf)\n        weights = scores.softmax(dim=-1)",
+        ),
+        ("fully masked rows average", ".softmax(dim=-1).masked_fill(~mask, 0.0)", ".softmax(-1)"),
+        ("weights returned after dropout", "dropped @ value, weights", "dropped @ value, dropped"),
+        ("no dropout", "F.dropout(weights, dropout) if dropout > 0 else weights", "weights"),
+        ("dropout before the softmax", "F.dropout(weights,", "F.dropout(scores,"),
+        (
+            "dropout without rescaling",
+            "F.dropout(weights, dropout)",
+            "weights * (torch.rand_like(weights) > dropout)",
+        ),
+        ("gradient stopped at the weights", "dropped @ value", "dropped.detach() @ value"),
+        ("mask of any dtype", "if mask.dtype != torch.bool:", "if False:"),
+        ("mask of any rank", "mask.dim() != scores.dim() or not fits", "not fits"),
+        (
+            "mask of any size",
+            "mask.dim() != scores.dim() or not fits",
+            "mask.dim() != scores.dim()",
+        ),
+        ("empty keys allowed", "query.size(-2) == 0 or key.size(-2) == 0", "query.size(-2) == 0"),
+    ],
+    "masks": [
+        ("padding mask upside down", "tokens != pad_id", "tokens == pad_id"),
+        ("pad_id ignored", "tokens != pad_id", "tokens != 0"),
+        ("padding hides queries", "[:, None, None, :]", "[:, None, :, None]"),
+        ("padding mask of any rank", "if tokens.dim() != 2:", "if tokens.dim() < 2:"),
+        ("causal mask flipped", ".tril()", ".triu()"),
+        ("causal mask hides the token itself", ".tril()", ".tril(-1)"),
+        ("causal mask shows the next token", ".tril()", ".tril(1)"),
+        ("causal mask of floats", "dtype=torch.bool", "dtype=torch.float32"),
+        ("causal mask without the axis of heads", ".tril()[None, None]", ".tril()[None]"),
+        ("causal mask on the default device", ", device=device)", ")"),
+        ("causal mask of length 0", "if length < 1:", "if length < 0:"),
+        (
+            "import from the same floor",
+            "import torch\n",
+            "import torch\n\nimport transformer_lib.attention\n",
+        ),
+    ],
+    "multi_head": [
+        (
+            "heads split without transpose",
+            "x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)",
+            "x.reshape(x.size(0), self.num_heads, x.size(1), -1)",
+        ),
+        (
+            "heads merged without transpose",
+            "x.transpose(1, 2).flatten(-2)",
+            "x.reshape(x.size(0), x.size(2), -1)",
+        ),
+        (
+            "heads interleaved",
+            "x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)",
+            "x.unflatten(-1, (-1, self.num_heads)).permute(0, 3, 1, 2)",
+        ),
+        ("query projected by the value matrix", "self.w_q(query)", "self.w_v(query)"),
+        ("keys projected by the query matrix", "self.w_k(key)", "self.w_q(key)"),
+        ("values made of the keys", "self.w_v(value)", "self.w_v(key)"),
+        (
+            "one matrix for queries and keys",
+            "self.w_k = nn.Linear(d_model, d_model, bias=bias)",
+            "self.w_k = self.w_q",
+        ),
+        ("no output projection", "self.w_o(self.merge_heads(heads))", "self.merge_heads(heads)"),
+        (
+            "√d_model instead of √d_k",
+            "heads, weights = scaled_dot_product_attention(q, k, v, mask, dropout)",
+            "heads, weights = scaled_dot_product_attention(\n"
+            "                q, k, v, mask, dropout, query.size(-1) ** -0.5\n            )",
+        ),
+        ("dropout in eval mode", "self.dropout if self.training else 0.0", "self.dropout"),
+        ("no dropout in training", "self.dropout if self.training else 0.0", "0.0"),
+        ("fused: no dropout", "(q, k, v, dropout_p=dropout)", "(q, k, v)"),
+        (
+            "fused: mask ignored",
+            "F.scaled_dot_product_attention(q, k, v, mask, dropout)",
+            "F.scaled_dot_product_attention(q, k, v, None, dropout)",
+        ),
+        (
+            "fused: every mask causal",
+            "F.scaled_dot_product_attention(q, k, v, mask, dropout)",
+            "F.scaled_dot_product_attention(q, k, v, None, dropout, True)",
+        ),
+        ("fused: float masks are added", "if mask.dtype != torch.bool:", "if False:"),
+        ("fused: mask of any rank", "if mask.dim() != 4:", "if False:"),
+        ("fused: too early", "self.fused_length**2", "self.fused_length"),
+        ("fused: when weights are needed", "if need_weights or q.size(2)", "if q.size(2)"),
+        (
+            "weights averaged over heads",
+            "return output, weights if need_weights",
+            "return output, weights.mean(1) if need_weights",
+        ),
+        ("cache ignored", "if cache is None:", "if True:"),
+        (
+            "bias ignored",
+            "self.w_o = nn.Linear(d_model, d_model, bias=bias)",
+            "self.w_o = nn.Linear(d_model, d_model)",
+        ),
+        ("PyTorch's first weights", "nn.init.xavier_uniform_(projection.weight)", "pass"),
+        ("PyTorch's first biases", "nn.init.zeros_(projection.bias)", "pass"),
+        ("any number of heads", "num_heads < 1 or d_model % num_heads != 0", "num_heads < 1"),
+    ],
+    "embeddings": [
+        (
+            "embedding without √d_model",
+            "super().forward(tokens) * self.scale",
+            "super().forward(tokens)",
+        ),
+        (
+            "d_model instead of √d_model",
+            "self.scale = math.sqrt(d_model)",
+            "self.scale = float(d_model)",
+        ),
+        ("embedding starts √d_model too large", "std=1 / self.scale", "std=1"),
+        ("error shows the wrong ids", "{tokens.min().item()} to", "{tokens.max().item()} to"),
+        (
+            "wrong exponent",
+            "torch.arange(0, d_model, 2, dtype=torch.float64)",
+            "torch.arange(0, d_model // 2, dtype=torch.float64)",
+        ),
+        ("1000 instead of 10000", "10000**exponents", "1000**exponents"),
+        ("positions start at 1", "torch.arange(length, dtype", "torch.arange(1, length + 1, dtype"),
+        (
+            "sines and cosines swapped",
+            "[angles.sin(), angles.cos()]",
+            "[angles.cos(), angles.sin()]",
+        ),
+        (
+            "all sines before all cosines",
+            "torch.stack([angles.sin(), angles.cos()], dim=-1)",
+            "torch.cat([angles.sin(), angles.cos()], dim=-1)",
+        ),
+        (
+            "position taken from the batch",
+            "self.encoding[start:end]",
+            "self.encoding[: x.size(0), None]",
+        ),
+        ("always from position 0", "self.encoding[start:end]", "self.encoding[: x.size(1)]"),
+        ("one position too few", "if end > self", "if end >= self"),
+        ("start not counted against max_len", "if end > self", "if x.size(1) > self"),
+        ("encoding saved", "persistent=False", "persistent=True"),
+        ("encoding always float32", ".to(x.dtype))", ")"),
+        (
+            "dropout on the positions only",
+            "self.dropout(x + self.encoding[start:end].to(x.dtype))",
+            "x + self.dropout(self.encoding[start:end].to(x.dtype))",
+        ),
+        ("odd d_model", "if d_model % 2 != 0:", "if False:"),
+    ],
+    "feed_forward": [
+        ("no ReLU", "self.w_1(x).relu()", "self.w_1(x)"),
+        ("GELU", "self.w_1(x).relu()", "nn.functional.gelu(self.w_1(x))"),
+        (
+            "dropout on the output",
+            "self.w_2(self.dropout(self.w_1(x).relu()))",
+            "self.dropout(self.w_2(self.w_1(x).relu()))",
+        ),
+        ("not position-wise", "self.w_1(x).relu()", "self.w_1(x - x.mean(1, keepdim=True)).relu()"),
+        (
+            "no residual, post-norm",
+            "self.norm(x + self.dropout(sublayer(x)))",
+            "self.norm(self.dropout(sublayer(x)))",
+        ),
+        (
+            "no residual, pre-norm",
+            "x + self.dropout(sublayer(self.norm(x)))",
+            "self.dropout(sublayer(self.norm(x)))",
+        ),
+        (
+            "norm before the sum",
+            "self.norm(x + self.dropout(sublayer(x)))",
+            "x + self.norm(self.dropout(sublayer(x)))",
+        ),
+        (
+            "normalised twice",
+            "return x + self.dropout(sublayer(self.norm(x)))",
+            "return self.norm(x) + self.dropout(sublayer(self.norm(x)))",
+        ),
+        ("post- and pre-norm swapped", "if self.norm_first:", "if not self.norm_first:"),
+        (
+            "dropout on the sum",
+            "self.norm(x + self.dropout(sublayer(x)))",
+            "self.norm(self.dropout(x + sublayer(x)))",
+        ),
+        ("no dropout, pre-norm", "self.dropout(sublayer(self.norm(x)))", "sublayer(self.norm(x))"),
+    ],
+    "encoder": [
+        (
+            "one layer object N times",
+            f"Encoder{LAYER} for _ in range(num_layers)",
+            f"[Encoder{LAYER}] * num_layers",
+        ),
+        (
+            "layers start identical",
+            f"Encoder{LAYER} for _ in range(num_layers)",
+            f"__import__('copy').deepcopy(x) for x in [Encoder{LAYER}] for _ in range(num_layers)",
+        ),
+        (
+            "one norm for both sub-layers",
+            "self.feed_forward_residual = ResidualConnection(d_model, dropout, norm_first)",
+            "self.feed_forward_residual = self.self_attention_residual",
+        ),
+        (
+            "mask not handed to attention",
+            "self.self_attention(x, x, x, mask)",
+            "self.self_attention(x, x, x)",
+        ),
+        ("mask not handed to the layers", "layer(x, mask)", "layer(x)"),
+        ("layers not chained", "x = layer(x, mask)", "y = layer(x, mask)"),
+        (
+            "keys not normalised, pre-norm",
+            "lambda x: self.self_attention(x, x, x, mask)",
+            "lambda y: self.self_attention(y, x, x, mask)",
+        ),
+        (
+            "final norm in post-norm",
+            "nn.LayerNorm(d_model) if norm_first else nn.Identity()",
+            "nn.LayerNorm(d_model)",
+        ),
+        (
+            "no final norm in pre-norm",
+            "nn.LayerNorm(d_model) if norm_first else nn.Identity()",
+            "nn.Identity()",
+        ),
+        (
+            "no dropout of weights",
+            "MultiHeadAttention(d_model, num_heads, dropout)",
+            "MultiHeadAttention(d_model, num_heads)",
+        ),
+        (
+            "norm_first lost",
+            "self.self_attention_residual = ResidualConnection(d_model, dropout, norm_first)",
+            "self.self_attention_residual = ResidualConnection(d_model, dropout)",
+        ),
+        ("no feed-forward", "return self.feed_forward_residual(x, self.feed_forward)", "return x"),
+    ],
+    "decoder": [
+        ("no target mask", "(x, x, x, tgt_mask, ", "(x, x, x, None, "),
+        (
+            "evaluation without target mask",
+            "(x, x, x, tgt_mask, ",
+            "(x, x, x, tgt_mask if self.training else None, ",
+        ),
+        ("no memory mask", "memory, memory, memory_mask, ", "memory, memory, None, "),
+        (
+            "cross-attention looks at the target",
+            "self.cross_attention(x, memory, memory, memory_mask",
+            "self.cross_attention(x, x, x, None",
+        ),
+        (
+            "cross-attention asks with the memory's mean",
+            "self.cross_attention(x, memory, memory,",
+            "self.cross_attention(x * 0 + memory.mean(1, keepdim=True), memory, memory,",
+        ),
+        (
+            "one attention for both",
+            "self.cross_attention = MultiHeadAttention(d_model, num_heads, dropout)",
+            "self.cross_attention = self.self_attention",
+        ),
+        (
+            "one norm for two sub-layers",
+            "self.cross_attention_residual = ResidualConnection(d_model, dropout, norm_first)",
+            "self.cross_attention_residual = self.self_attention_residual",
+        ),
+        (
+            "no residual dropout",
+            "self.feed_forward_residual = ResidualConnection(d_model, dropout, norm_first)",
+            "self.feed_forward_residual = ResidualConnection(d_model, 0.0, norm_first)",
+        ),
+        ("caches swapped", "self_cache, cross_cache = ", "cross_cache, self_cache = "),
+        (
+            "caches not handed on",
+            "layer(x, memory, tgt_mask, memory_mask, cache)",
+            "layer(x, memory, tgt_mask, memory_mask)",
+        ),
+        ("cross-attention without cache", "cache=cross_cache", "cache=None"),
+        (
+            "every layer takes the first cache",
+            "tgt_mask, memory_mask, cache)\n        return self.norm",
+            "tgt_mask, memory_mask, caches and caches[0])\n        return self.norm",
+        ),
+        (
+            "one layer object N times",
+            f"Decoder{LAYER} for _ in range(num_layers)",
+            f"[Decoder{LAYER}] * num_layers",
+        ),
+        (
+            "final norm in post-norm",
+            "nn.LayerNorm(d_model) if norm_first else nn.Identity()",
+            "nn.LayerNorm(d_model)",
+        ),
+        (
+            "no final norm in pre-norm",
+            "nn.LayerNorm(d_model) if norm_first else nn.Identity()",
+            "nn.Identity()",
+        ),
+    ],
+    "transformer": [
+        ("no causal mask", " & causal_mask(tgt.size(1), tgt.device)", ""),
+        (
+            "evaluation without causal mask",
+            "if tgt_mask is None:",
+            "if tgt_mask is None and self.training:",
+        ),
+        ("target's padding seen", "padding_mask(tgt, self.config.pad_id) & causal", "causal"),
+        ("source's padding seen by the encoder", "self.encoder(x, src_mask)", "self.encoder(x)"),
+        ("source's padding seen by the decoder", "memory, memory_mask=src_mask", "memory"),
+        (
+            "pad_id ignored in the target",
+            "padding_mask(tgt, self.config.pad_id)",
+            "padding_mask(tgt, 0)",
+        ),
+        ("masks that are given ignored", "if tgt_mask is None:", "if True:"),
+        ("always from position 0", "self.tgt_embedding(tgt), start)", "self.tgt_embedding(tgt))"),
+        (
+            "no positions in the target",
+            "self.positional_encoding(self.tgt_embedding(tgt), start)",
+            "self.tgt_embedding(tgt)",
+        ),
+        (
+            "no positions in the source",
+            "self.positional_encoding(self.src_embedding(src))",
+            "self.src_embedding(src)",
+        ),
+        (
+            "target looked up in the source's table",
+            "self.tgt_embedding(tgt), start",
+            "self.src_embedding(tgt), start",
+        ),
+        ("caches not handed on", "tgt_mask, memory_mask, caches)", "tgt_mask, memory_mask)"),
+        (
+            "tying by copy",
+            "self.output.weight = self.tgt_embedding.weight",
+            "self.output.weight.data.copy_(self.tgt_embedding.weight.data)",
+        ),
+        (
+            "target and output not tied",
+            "if config.share_embeddings:",
+            "if config.share_embeddings is True:",
+        ),
+        (
+            "source always tied",
+            "if config.share_embeddings is True:",
+            "if config.share_embeddings:",
+        ),
+        ("output starts too large", "std=1 / config.d_model", "std=1"),
+        (
+            "tied matrix starts at the wrong scale",
+            "self.output.weight = self.tgt_embedding.weight",
+            "self.output.weight = nn.init.normal_(self.tgt_embedding.weight)",
+        ),
+        ("output has a bias", "bias=False", "bias=True"),
+        (
+            "softmax before the loss",
+            "memory_mask=src_mask))  # (B, T, V)",
+            "memory_mask=src_mask)).softmax(-1)",
+        ),
+        (
+            "as many decoder as encoder layers",
+            "Decoder(config.num_decoder_layers",
+            "Decoder(config.num_encoder_layers",
+        ),
+        (
+            "max_len ignored",
+            "config.d_model, config.max_len, config.dropout",
+            "config.d_model, 5000, config.dropout",
+        ),
+        (
+            "dropout ignored",
+            "config.d_ff, config.dropout, config.norm_first)",
+            "config.d_ff, 0.0, config.norm_first)",
+        ),
+        (
+            "d_model may be odd",
+            "self.d_model % self.num_heads or self.d_model % 2",
+            "self.d_model % self.num_heads",
+        ),
+        ("two vocabularies tied", "if self.share_embeddings is True and self", "if False and self"),
+        ("dropout of 1", "0 <= self.dropout < 1", "0 <= self.dropout <= 1"),
+        ("config can change", "frozen=True", "frozen=False"),
+    ],
+    "parity": [
+        (
+            "keys and values swapped",
+            "(ours.w_q, ours.w_k, ours.w_v)",
+            "(ours.w_q, ours.w_v, ours.w_k)",
+        ),
+        ("biases not copied", "if theirs.in_proj_bias is not None:", "if False:"),
+        (
+            "the decoder's norms swapped",
+            "copy_weights(theirs.norm2, ours.cross_attention_residual.norm)",
+            "copy_weights(theirs.norm3, ours.cross_attention_residual.norm)",
+        ),
+        ("final norm not copied", "if theirs.norm is not None:", "if False:"),
+        ("encoder not copied", "copy_weights(theirs.encoder, ours.encoder)", "pass"),
+        ("difference with a sign", "(ours - theirs).abs().max()", "(ours - theirs).max()"),
+        ("smallest difference", "(ours - theirs).abs().max()", "(ours - theirs).abs().min()"),
+        ("NaN is no difference", "(ours - theirs).abs()", "(ours - theirs).nan_to_num().abs()"),
+        ("shapes may differ", "if ours.shape != theirs.shape:", "if False:"),
+    ],
+    "__init__": [
+        (
+            "import fixes the random numbers",
+            "\n__all__",
+            "import torch\n\ntorch.manual_seed(0)\n\n__all__",
+        ),
+        ("import loads matplotlib", "\n__all__", "import matplotlib\n\n__all__"),
+        (
+            "a public name is missing",
+            "from transformer_lib.masks import causal_mask, padding_mask",
+            "from transformer_lib.masks import padding_mask",
+        ),
+    ],
+}
+
+# A module's own tests come first; where they cannot see the bug, those of its users follow.
+TESTS = {
+    "masks": ["test_masks.py", "test_floors.py"],
+    "parity": ["test_parity.py", "test_multi_head.py", "test_encoder.py", "test_decoder.py"],
+    "__init__": ["test_floors.py"],
+}
+UNIT_TESTS = [
+    *(f"test_{module}.py" for module in MUTANTS if module != "__init__"),
+    "test_floors.py",
+]
+
+
+class Watch:
+    """A pytest plugin that notes what failed: a test, or something that is not a test."""
+
+    def __init__(self):
+        self.failed, self.broken, self.passed = [], [], 0
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.broken.append(str(report.longrepr))
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = crash.message if crash else str(report.longrepr)
+            # A mutant that Python cannot read was never tested.
+            misspelt = message.startswith(("NameError", "SyntaxError", "ImportError"))
+            broken = report.when != "call" or misspelt
+            name = report.nodeid.rpartition("/")[-1]
+            (self.broken if broken else self.failed).append(f"{name}: {message}")
+        self.passed += report.passed and report.when == "call"
+
+
+def run_tests(folder, files):
+    """Run test files on the library in `folder`, in this process; write what happened there."""
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = str(folder)  # for the processes that tests start
+    with open(folder / "log.txt", "w", encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        import pytest
+
+        watch = Watch()
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+        code = pytest.main([*options, *(str(HERE / file) for file in files)], plugins=[watch])
+        tested = Path(sys.modules["transformer_lib"].__file__).parent
+        if tested != folder / "transformer_lib":
+            watch.broken.append(f"tested {tested}, which is not the copy")
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            watch.broken.append(f"pytest ended with {code!r}")
+    (folder / "result.json").write_text(json.dumps(vars(watch)), encoding="utf-8")
+
+
+def copy_with(folder, module=None, old="", new=""):
+    """Copy the library into `folder`, with one text replaced; return an error or None."""
+    copy = folder / "transformer_lib"
+    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    if module is None:
+        return None
+    path = copy / f"{module}.py"
+    source = path.read_text(encoding="utf-8")
+    if source.count(old) != 1:
+        return f"old text found {source.count(old)} times, not once: {old!r}"
+    path.write_text(source.replace(old, new), encoding="utf-8")
+    return None
+
+
+def verdict(folder):
+    """Read what `run_tests` wrote: killed or survived or error, and why."""
+    if not (folder / "result.json").exists():
+        log = (
+            (folder / "log.txt").read_text(encoding="utf-8")
+            if (folder / "log.txt").exists()
+            else ""
+        )
+        return "ERROR", f"no result within {TIME_LIMIT} s, or the process died: {log[-2000:]}"
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if result["broken"]:
+        return "ERROR", result["broken"][0]
+    if result["failed"]:
+        return "killed", result["failed"][0].partition(": ")[0]
+    return "SURVIVED", f"all {result['passed']} tests passed"
+
+
+def run_all(jobs, context):
+    """Run jobs (key, folder, files), AT_ONCE at a time; yield each key as its job ends."""
+    waiting, running = list(jobs), {}
+    while waiting or running:
+        while waiting and len(running) < AT_ONCE:
+            key, folder, files = waiting.pop(0)
+            process = context.Process(target=run_tests, args=(folder, files))
+            process.start()
+            running[process] = key, time.monotonic() + TIME_LIMIT
+        wait([process.sentinel for process in running], timeout=1)
+        for process, (key, deadline) in list(running.items()):
+            if time.monotonic() > deadline:
+                process.kill()
+            elif process.is_alive():
+                continue
+            process.join()
+            del running[process]
+            yield key
+
+
+def main(words):
+    """Run the mutants whose names hold all `words`; return the number that were not killed."""
+    start = time.monotonic()
+    can_fork = sys.platform == "linux"
+    context = multiprocessing.get_context("fork" if can_fork else "spawn")
+    if can_fork:
+        # A fork inherits what is imported already, so a mutant costs its tests and little more.
+        for name in USED_BY_TESTS:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        gc.freeze()
+    chosen = {
+        f"{module}: {name}": (module, old, new)
+        for module, mutants in MUTANTS.items()
+        for name, old, new in mutants
+        if all(word in f"{module}: {name}" for word in words)
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        temporary = Path(temporary).resolve()
+        original = temporary / "original"
+        copy_with(original)
+        for _ in run_all([("original", original, UNIT_TESTS)], context):
+            outcome, reason = verdict(original)
+            print(f"{'unchanged copy':<62} {reason}", flush=True)
+            if outcome != "SURVIVED":
+                return 1
+
+        killed, jobs, folders = 0, [], {}
+        for number, (name, (module, old, new)) in enumerate(chosen.items()):
+            folders[name] = temporary / str(number)
+            error = copy_with(folders[name], module, old, new)
+            if error:
+                print(f"{name:<62} ERROR {error}", flush=True)
+            else:
+                jobs.append((name, folders[name], TESTS.get(module, [f"test_{module}.py"])))
+        for name in run_all(jobs, context):
+            outcome, reason = verdict(folders[name])
+            killed += outcome == "killed"
+            print(f"{name:<62} {outcome} {reason}", flush=True)
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folders[name])
+    seconds = time.monotonic() - start
+    print(f"{killed}/{len(chosen)} mutants killed ({seconds:.0f} s)")
+    return len(chosen) - killed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]) > 0)
