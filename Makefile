@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv/bin/python
-NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 
 .PHONY: help lab test notebooks mirror
 
@@ -10,15 +10,15 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s%s\n", $$1, $$2}' Makefile
 
 lab: .venv/.installed ## open JupyterLab at the first notebook
-	$(VENV) -m jupyterlab $(firstword $(NOTEBOOKS))
+	$(VENV) -m jupyterlab --allow-root $(FIRST)
 
 test: .venv/.installed ## run every check: style, unit tests, seeded bugs, all notebooks
 	$(VENV) -m ruff check
 	$(VENV) -m ruff format --check
 	$(VENV) -m pytest tests
 	$(VENV) tests/mutants.py
-	$(if $(NOTEBOOKS),$(VENV) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks)
+	$(VENV) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 notebooks: .venv/.installed ## execute and save the notebooks; NB='notebooks/03*' chooses some
 	$(VENV) tools/notebooks.py $(NB)
