@@ -1,12 +1,8 @@
-"""What every test shares: one thread, fixed random numbers, and two helpers for parity tests."""
-
-import copy
+"""What every test shares: one thread, fixed random numbers, and two helpers."""
 
 import pytest
 import torch
 from hypothesis import settings
-
-from transformer_lib.parity import compare, copy_weights
 
 torch.set_num_threads(1)  # The tensors are tiny: more threads only wait for each other.
 settings.register_profile("course", deadline=None, derandomize=True, max_examples=25, database=None)
@@ -33,28 +29,6 @@ def randomise():
         return module
 
     return randomise
-
-
-@pytest.fixture
-def assert_same_gradients():
-    """Compare the gradients of all parameters of one of PyTorch's modules and of ours.
-
-    The names differ, so PyTorch's gradients travel to ours the way its weights do.
-    """
-
-    def assert_same_gradients(theirs, ours):
-        carrier, expected = copy.deepcopy(theirs), copy.deepcopy(ours)
-        with torch.no_grad():
-            for slot, parameter in zip(carrier.parameters(), theirs.parameters(), strict=True):
-                slot.copy_(parameter.grad)
-            for slot in expected.parameters():
-                slot.fill_(torch.nan)  # A parameter that receives no gradient will not compare.
-        copy_weights(carrier, expected)
-        for name, parameter in ours.named_parameters():
-            theirs_here = expected.get_parameter(name)
-            assert compare(f"gradient of {name}", parameter.grad, theirs_here) < 1e-4
-
-    return assert_same_gradients
 
 
 class GrowingCache:

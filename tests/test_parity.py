@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from transformer_lib import Decoder, Encoder, MultiHeadAttention, Transformer, TransformerConfig
-from transformer_lib.parity import compare, copy_weights
+from transformer_lib.parity import compare, compare_gradients, copy_weights
 
 H, D, D_FF = 3, 6, 7
 
@@ -114,3 +114,34 @@ def test_compare_says_nan_when_there_is_one():
 def test_compare_does_not_broadcast():
     with pytest.raises(ValueError, match=r"name: ours is \(2, 3\), theirs \(3,\)"):
         compare("name", torch.zeros(2, 3), torch.zeros(3))
+
+
+@pytest.mark.parametrize("pair", [name for name in PAIRS if name != "transformer"])
+def test_compare_gradients_sees_a_difference_in_any_parameter(pair):
+    theirs, ours = (make() for make in PAIRS[pair])
+    for parameter in (*theirs.parameters(), *ours.parameters()):
+        parameter.grad = torch.zeros_like(parameter)
+    assert compare_gradients("no difference", ours, theirs) == 0
+    for parameter in ours.parameters():
+        parameter.grad.view(-1)[-1] = -0.5
+        assert compare_gradients("one difference", ours, theirs) == 0.5
+        parameter.grad.zero_()
+    next(theirs.parameters()).grad.view(-1)[0] = math.nan
+    assert math.isnan(compare_gradients("one NaN", ours, theirs))
+
+
+def test_compare_gradients_leaves_both_modules_alone(capsys):
+    theirs, ours = attention(), MultiHeadAttention(D, H)
+    before = []
+    for module in (theirs, ours):
+        x = torch.randn(2, 5, D)
+        module(x, x, x)[0].square().sum().backward()
+        before += [(p, p.detach().clone(), p.grad.clone()) for p in module.parameters()]
+    difference = compare_gradients("a name", ours, theirs)
+    for parameter, weight, gradient in before:
+        assert torch.equal(parameter, weight)
+        assert torch.equal(parameter.grad, gradient)
+    printed = capsys.readouterr().out
+    assert "a name" in printed
+    assert "168 weights" in printed  # 4 · (6 · 6 + 6)
+    assert f"{difference:.0e}" in printed

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from transformer_lib import Transformer, TransformerConfig, causal_mask, sinusoidal_encoding
-from transformer_lib.parity import compare, copy_weights
+from transformer_lib.parity import compare, compare_gradients, copy_weights
 
 B, H, D_K, S, T, D_FF, V_SRC, V_TGT = 3, 2, 7, 5, 11, 13, 17, 19
 D = H * D_K
@@ -97,7 +97,7 @@ def copy_model(theirs, ours):
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # nn.Transformer, pre-norm
 @NORMS
 @pytest.mark.parametrize("padded", [False, True])
-def test_parity_with_pytorch(padded, norm_first, randomise, assert_same_gradients):
+def test_parity_with_pytorch(padded, norm_first, randomise):
     theirs = randomise(PyTorchModel(norm_first))
     ours = Transformer(config(norm_first=norm_first))
     copy_model(theirs, ours)
@@ -111,10 +111,9 @@ def test_parity_with_pytorch(padded, norm_first, randomise, assert_same_gradient
         F.cross_entropy(
             result.transpose(1, 2), labels, ignore_index=PAD, reduction="sum"
         ).backward()
-    assert_same_gradients(theirs.transformer.encoder, ours.encoder)
-    assert_same_gradients(theirs.transformer.decoder, ours.decoder)
-    for part in ("src_embedding", "tgt_embedding", "output"):
-        assert_same_gradients(getattr(theirs, part), getattr(ours, part))
+    for part in ("encoder", "decoder", "src_embedding", "tgt_embedding", "output"):
+        their_part = getattr(theirs if hasattr(theirs, part) else theirs.transformer, part)
+        assert compare_gradients(part, getattr(ours, part), their_part) < 1e-4
 
 
 # --- What may depend on what ----------------------------------------------------------
