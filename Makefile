@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 
+# Threads that wait for work sleep instead of spinning: kinder to a busy machine, and no slower.
+export OMP_WAIT_POLICY := passive
+
 .PHONY: help lab test notebooks mirror
 
 help: ## list the commands

@@ -427,7 +427,6 @@ def test_impossible_sizes_are_an_error(changes, message):
         config(**changes)
 
 
-@pytest.mark.xfail(strict=True, reason="1 == True: accepted, then ties the target alone")
 def test_share_embeddings_must_be_one_of_its_three_values():
     with pytest.raises(ValueError, match="got 1"):
         config(share_embeddings=1)

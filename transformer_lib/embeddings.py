@@ -84,9 +84,11 @@ class PositionalEncoding(nn.Module):
         """Encode x (B, T, D), whose first token stands at position `start`.
 
         Raises:
-            ValueError: the sequence ends beyond max_len.
+            ValueError: the sequence starts below 0 or ends beyond max_len.
         """
-        end = start + x.size(1)
+        if start < 0:
+            raise ValueError(f"start must be at least 0, got {start}")
+        end = start + x.size(-2)
         if end > self.encoding.size(0):
             raise ValueError(
                 f"a sequence of {end} tokens is longer than max_len={self.encoding.size(0)}"

@@ -92,6 +92,8 @@ class MultiHeadAttention(nn.Module):
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, T, D) → (B, H, T, d_k): cut each token's vector into H pieces."""
+        if x.dim() != 3:
+            raise ValueError(f"query, key and value must be (B, T, D), got shape {tuple(x.shape)}")
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def merge_heads(self, x: Tensor) -> Tensor:
@@ -102,11 +104,15 @@ class MultiHeadAttention(nn.Module):
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
     ) -> Tensor:
         """Compute the formula of `scaled_dot_product_attention` without storing the weights."""
+        if k.size(2) != v.size(2):
+            raise ValueError(f"{k.size(2)} keys, but {v.size(2)} values")
         if mask is None:
             return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         if mask.dtype != torch.bool:
             raise TypeError(f"mask must be bool (True = may attend), not {mask.dtype}")
-        if mask.dim() != 4:
-            raise ValueError(f"mask {tuple(mask.shape)} does not fit the scores (B, H, T, S)")
+        scores = (max(q.size(0), k.size(0)), *q.shape[1:3], k.size(2))  # (B, H, T, S)
+        fits = all(m in (1, s) for m, s in zip(mask.shape, scores, strict=False))
+        if mask.dim() != 4 or not fits:
+            raise ValueError(f"mask {tuple(mask.shape)} does not fit the scores {scores}")
         heads = F.scaled_dot_product_attention(q, k, v, mask, dropout)
         return heads.masked_fill(~mask.any(dim=-1, keepdim=True), 0.0)

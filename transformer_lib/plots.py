@@ -130,7 +130,9 @@ def heatmap(
     if kind == "mask":
         annotation, form = np.where(values, "✓", "·"), ""
     else:
-        annotation, form = (False, "") if digits is None else (values, f".{digits}f")
+        annotation, form = False, ""
+        if digits is not None:  # rounding first, plus zero, prints 0.00 where it would be -0.00
+            annotation, form = np.round(values.astype(float), digits) + 0.0, f".{digits}f"
 
     if ax is None:
         width = max(2.6, 1.4 + 0.62 * values.shape[1]) if digits is not None else 5.2

@@ -60,7 +60,7 @@ class TransformerConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if self.share_embeddings not in (False, True, "target"):
+        if not (isinstance(self.share_embeddings, bool) or self.share_embeddings == "target"):
             raise ValueError(
                 f"share_embeddings must be False, True or 'target', got {self.share_embeddings!r}"
             )
