@@ -135,7 +135,8 @@ def heatmap(
             annotation, form = np.round(values.astype(float), digits) + 0.0, f".{digits}f"
 
     if ax is None:
-        width = max(2.6, 1.4 + 0.62 * values.shape[1]) if digits is not None else 5.2
+        words_wide = 0.1 * max(map(len, rows or [""]))
+        width = 1.4 + words_wide + 0.62 * values.shape[1] if digits is not None else 5.2
         height = max(2.2, 1.1 + 0.46 * values.shape[0]) if digits is not None else 4.2
         _, ax = plt.subplots(figsize=(min(width, 9), min(height, 8)))
     sns.heatmap(
