@@ -107,11 +107,14 @@ def test_notebook_runs_in_jupyterlab(lab, browser, name):
         save_pictures(page, name.removesuffix(".ipynb"))
     cells = page.evaluate(f"{PANEL}.content.model.toJSON().cells")
     text = page.inner_text("body")
+    formulas = page.locator("mjx-container").count(), page.locator("mjx-merror").count()
     page.evaluate(f"{PANEL}.sessionContext.shutdown()")
     page.close()
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     errors = [o for cell in code for o in cell["outputs"] if o["output_type"] == "error"]
     assert not errors
+    assert formulas[0] > 0
+    assert formulas[1] == 0, "a formula that MathJax cannot read"
     for message in ("Javascript Error", "Error displaying widget"):
         assert message not in text
