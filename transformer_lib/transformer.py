@@ -16,7 +16,7 @@ __all__ = ["Transformer", "TransformerConfig"]
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """The sizes of a Transformer; the defaults are the paper's base model (table 3).
+    """The sizes of a Transformer; the defaults are those of the paper's base model (table 3).
 
     Args:
         src_vocab_size, tgt_vocab_size: number of different source and target tokens.
