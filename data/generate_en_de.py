@@ -15,6 +15,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -131,11 +132,11 @@ def genitive_of(word: str, gender: str) -> str:
     return word + ("es" if word[-1] in "sßzx" or (vowels == 1 and word[-1] not in "aeiou") else "s")
 
 
+@cache
 def select(spec: str) -> frozenset[str]:
     """Names of the nouns that a selection such as "person -kid animal.farm" picks."""
     chosen, removed = set(), set()
     for term in spec.split():
-        names = set()
         if term.lstrip("-") in LEXICON["groups"]:
             names = set(select(LEXICON["groups"][term.lstrip("-")]))
         else:
@@ -402,6 +403,7 @@ class NP:
     relative: "Relative | None" = None
     antecedent: "NP | None" = None  # of it, its
     question: str = ""  # who, what
+    gap: bool = False  # what a relative pronoun stands for
     key: int = field(default_factory=lambda: next(FRESH))
 
     @property
@@ -525,7 +527,7 @@ def german_np(np: NP, case: str, negation: object = None) -> list[Token]:
     if np.pronoun:
         return [german_pronoun(np, case)]
     if np.name:
-        return [tok(np.name, np.key)]
+        return [tok(LEXICON["cities"].get(np.name, np.name), np.key)]
     if np.question:
         return [tok(WER[case] if np.question == "who" else "was", np.key)]
     if np.both:
@@ -769,7 +771,8 @@ def english_clause(
         out += english_np(c.prepositional)
     if c.predicate:
         out += english_predicate(c.predicate)
-    for part in (c.manner, c.company, c.place, c.time):
+    near = (c.place, c.company) if c.verb.frame == "motion" or c.verb.goal else (c.company, c.place)
+    for part in (c.manner, *near, c.time):
         if part and part is not front:
             out += english_adverbial(part)
     if front is None:
@@ -897,7 +900,7 @@ TOGETHER = {"sing", "dance", "play", "work", "swim", "live", "go", "travel", "fl
             "come", "drive", "stay", "come back"}  # fmt: skip
 CONTAINERS = {"glass": {"water", "milk", "juice", "beer", "wine"}, "cup": {"coffee", "tea"},
               "bottle": {"water", "milk", "juice", "beer", "wine"}}  # fmt: skip
-STATES = ("tired", "sick", "hungry", "sad", "angry", "thirsty", "nervous", "happy")
+COLOURS = {"red", "blue", "green", "yellow", "black", "white", "brown", "grey"}
 YOU_VERBS = {"live", "work", "read", "buy", "sleep", "eat", "drink", "need", "love", "go", "come",
              "see", "know", "help", "play", "cook", "visit", "write", "learn", "have", "be",
              "stay", "wait for", "look for", "drive"}  # fmt: skip
@@ -949,9 +952,8 @@ class Speaker:
             fitting = {en for en, a in ADJECTIVES.items() if np.noun.en in a.nouns}
             fitting -= {a.en for a in np.adjectives}
             if np.adjectives:
-                fitting &= {"red", "blue", "green", "yellow", "black", "white", "brown", "grey"}
-                fitting -= fitting if np.adjectives[0].en in fitting else set()
-            if not fitting:
+                fitting &= COLOURS
+            if not fitting or any(a.en in COLOURS for a in np.adjectives):
                 break
             np.adjectives.append(ADJECTIVES[self.pick(fitting)])
             chance = 0.12
@@ -971,7 +973,9 @@ class Speaker:
             np.det = self.weighted({"the": 50, number: 16, "many": 8, "some": 10, "this": 8, "": 8})
         else:
             np.det = self.weighted({"the": 58, "a": 30, "this": 8, "every": 1})
-        if noun.en in OWNED and self.chance(0.75 if "kin" in noun.tags else 0.2):
+        if np.plural and "parent" in noun.tags:
+            np.det = self.weighted({"the": 3, "many": 1, "some": 1})
+        elif noun.en in OWNED and self.chance(0.75 if "kin" in noun.tags else 0.2):
             self.own(np, subject, owner)
         return self.describe(np)
 
@@ -979,9 +983,7 @@ class Speaker:
         """Give the noun phrase a possessive or an owner."""
         if owner and self.chance(0.2):
             np.det = ""
-            np.owner = self.person_name() if self.chance(0.5) else NP(
-                NOUNS[self.pick(HUMAN - {np.noun.en})], "the"
-            )
+            np.owner = self.owner(np.noun)
             return
         girl = subject is not None and (subject.question or (
             subject.noun and "nopronoun" in subject.noun.tags))  # fmt: skip
@@ -993,6 +995,15 @@ class Speaker:
             np.antecedent = subject
             if subject.they == "it" and not subject.noun:
                 raise Unfit
+
+    def owner(self, noun: Noun) -> NP:
+        """Whose it is: Anna's, the teacher's, my sister's."""
+        if self.chance(0.5):
+            return self.person_name()
+        if self.chance(0.4):
+            kin = select("kin -boss") - {noun.en}
+            return NP(NOUNS[self.pick(kin)], self.rng.choice(["my", "your", "our", "his", "her"]))
+        return NP(NOUNS[self.pick(HUMAN - select("kin") - {noun.en})], "the")
 
     def person_name(self) -> NP:
         """Anna, Paul, ..."""
@@ -1061,7 +1072,7 @@ class Speaker:
             en, de = noun.to or ("to", "zu")
         else:
             en, de = noun.at or ("in", "in")
-        det = self.weighted({"the": 84, "a": 8 if noun.plural else 0, "this": 8})
+        det = self.weighted({"the": 84, "a": 5 if noun.plural else 0, "this": 6})
         np = self.describe(NP(noun, det), 0.25)
         return Adverbial(en, de, np, "acc" if goal and de != "zu" else "dat")
 
@@ -1160,6 +1171,9 @@ class Speaker:
         fits = name.noun.en if name.noun else "man"
         options = {en for en, a in ADJECTIVES.items() if fits in a.nouns}
         options &= set(adjectives or options)
+        if name.adjectives and not adjectives:
+            coloured = any(a.en in COLOURS for a in name.adjectives)
+            options = options - COLOURS if coloured else options & COLOURS
         adjective = ADJECTIVES[self.pick(options)]
         degree = ""
         if adjective.comparative and self.chance(0.3):
@@ -1172,11 +1186,17 @@ class Speaker:
         return Clause(VERBS["special"][self.pick(["rain", "snow"])], NP(pronoun="it"), tense)
 
 
+def find_verb(name: str) -> Verb:
+    """The verb with this English name."""
+    frames = ("intransitive", "location", "motion", "transitive", "dative", "prepositional")
+    return next(v for f in frames for v in VERBS[f].values() if v.en == name)
+
+
 def stands_for(np: NP) -> NP:
     """The pronoun that takes up a noun phrase."""
     if np.noun and "nopronoun" in np.noun.tags and not np.plural:
         raise Unfit
-    return NP(pronoun=np.they, antecedent=np if np.they == "it" else None)
+    return NP(pronoun=np.they, antecedent=np)
 
 
 def check(c: Clause) -> None:
@@ -1185,6 +1205,8 @@ def check(c: Clause) -> None:
     if c.tense == "past" and not c.modal and c.verb.past == "" and not third:
         raise Unfit  # "they read" may be present or past
     if c.tense == "past" and not c.modal and c.verb.nopast:
+        raise Unfit
+    if c.tense == "progressive" and c.verb.stative:
         raise Unfit
     lexical = c.tense in ("present", "progressive") and not c.modal
     if lexical and c.subject.pronoun == "you" and c.verb.en not in YOU_VERBS:
@@ -1287,8 +1309,7 @@ def fronted_circumstance(s: Speaker) -> Pair:
     names = ("sleep", "laugh", "cry", "sing", "smile", "work", "dance", "wake up", "fall asleep", "come back",
              "stay", "go", "drive", "wait")  # fmt: skip
     name = s.pick(names)
-    verb = next(VERBS[f][name] for f in ("intransitive", "location", "motion") if name in VERBS[f])
-    c = s.clause(s.rng.choice(["past", "past", "future"]), verb=verb, extras=0.2)
+    c = s.clause(s.rng.choice(["past", "past", "future"]), verb=find_verb(name), extras=0.2)
     c.time = circumstance
     return sentence(c, front=circumstance)
 
@@ -1480,6 +1501,8 @@ def because(s: Speaker) -> Pair:
             raise Unfit
         adjectives = getattr(verb, {"state": "why", "object": "why_object", "dative": "why_dative"}[kind])
         taken = {a.en for a in cause.adjectives}
+        if kind != "state" or cause.noun:
+            cause.adjectives = []
         return joined(c, ("because", "weil"), s.state(
             stands_for(cause) if not cause.pronoun else NP(pronoun=cause.pronoun), be_tense,
             set(adjectives.split()) - taken))  # fmt: skip
@@ -1520,7 +1543,9 @@ def if_clause(s: Speaker) -> Pair:
     """if it rains , the children stay in the house ."""
     if s.chance(0.4):
         sub = s.weather("present")
-        main = s.clause("future", frame=s.rng.choice(["location", "motion", "transitive"]), extras=0.1)
+        name = s.pick({"stay", "need", "wear", "close", "read", "cook", "bake", "sleep", "play", "wash", "clean",
+                       "take along", "look after", "tidy up", "drive", "dance", "cry", "visit", "sing"})  # fmt: skip
+        main = s.clause("future", verb=find_verb(name), extras=0.1)
     elif s.chance(0.5):
         sub = s.state(s.subject(HUMAN, simple=True), "present", ["tired", "sick", "hungry", "sad", "thirsty"])
         main = modal_clause(s, subject=same_subject(sub.subject))
@@ -1532,7 +1557,7 @@ def if_clause(s: Speaker) -> Pair:
     else:
         sub = s.clause("present", frame=s.weighted({"transitive": 3, "intransitive": 3, "dative": 1, "motion": 1}), extras=0.1)
         main = s.clause("future", extras=0.1)
-        if sub.verb.stative:
+        if sub.verb.stative or "person" not in _tags(main.subject):
             raise Unfit
     if main.subject.pronoun == "it" and not main.subject.antecedent:
         raise Unfit
@@ -1584,7 +1609,7 @@ def relate(s: Speaker, np: NP) -> None:
     if np.det == "this":
         np.det = "the"
     np.adjectives = np.adjectives[:1] if s.chance(0.4) else []
-    gap = NP(np.noun, "the", np.plural)
+    gap = NP(np.noun, "the", np.plural, gap=True)
     case = s.weighted({"nom": 5, "acc": 5, "dat": 2})
     slots = {"nom": SUBJECTS, "acc": OBJECTS, "dat": DATIVES}[case]
     frames = {"nom": ["transitive", "intransitive", "location", "motion", "dative"], "acc": ["transitive"],
@@ -1613,7 +1638,7 @@ def comparison(s: Speaker) -> Pair:
     if first.det not in ("the", "this", *OWNERS.values()) or first.adjectives or first.antecedent:
         raise Unfit
     kinds = {"person", "animal", "fruit", "dish", "staple", "drink", "text", "art", "clothing", "vehicle",
-             "furniture", "device", "tool", "plant", "building", "home", "town", "nature", "idea", "event"}  # fmt: skip
+             "furniture", "device", "tool", "plant", "building", "home", "town", "nature", "event"}  # fmt: skip
     kind = next(iter(first.noun.tags & kinds), None)
     rivals = {en for en in adjective.nouns if kind in NOUNS[en].tags} - {first.noun.en}
     if person and adjective.en not in ("famous", "new", "good", "strict", "patient", "beautiful", "slow") and s.chance(0.5):
@@ -1687,8 +1712,7 @@ def shared_subject(s: Speaker) -> Pair:
     first.company = first.manner = None
     if not first.direct.noun or first.direct.content or first.direct.both or not first.direct.det:
         raise Unfit
-    name = s.pick(NEXT_STEP[first_verb.en].split())
-    verb = VERBS["transitive"].get(name) or VERBS["dative"][name]
+    verb = find_verb(s.pick(NEXT_STEP[first_verb.en].split()))
     if first.direct.noun.en not in (OBJECTS[verb] or DATIVES[verb]):
         raise Unfit
     thing = stands_for(first.direct)
@@ -1713,9 +1737,10 @@ def possession(s: Speaker) -> Pair:
     """the teacher 's car is new . the roof of the house is red ."""
     if s.chance(0.5):
         np = s.noun(OWNED, owner=True, plural=0.15)
-        np.owner = np.owner or (s.person_name() if s.chance(0.5) else s.describe(
-            NP(NOUNS[s.pick(HUMAN - {np.noun.en})], s.rng.choice(["the", "the", "this"])), 0.2))
-        np.det = ""
+        if np.owner is None:
+            np.owner = s.owner(np.noun)
+            s.describe(np.owner, 0.0 if np.owner.name else 0.2)
+        np.det, np.antecedent = "", None
         c = s.state(np)
     else:
         part = s.pick(LEXICON["parts"])
@@ -1793,12 +1818,17 @@ def zu_infinitive(s: Speaker) -> Pair:
     inner = s.clause("present", frame=s.weighted({"transitive": 6, "dative": 2, "prepositional": 1}), extras=0)
     if inner.verb.prefix or inner.verb.stative or "person" not in _tags(inner.subject):
         raise Unfit
+    if inner.verb.en in ("suffer from", "lose", "forget", "know", "like"):
+        raise Unfit
     inner.manner = inner.company = None
     if s.chance(0.3):
+        for np in (inner.direct, inner.dative, inner.prepositional):
+            if np is not None and np.noun:
+                np.adjectives = []
         adjective = s.pick(["important", "dangerous", "boring", "simple", "useful", "good", "exciting"])
         main = Clause(BE, NP(pronoun="it"), s.rng.choice(["present", "past"]))
-        main.predicate = Predicate(ADJECTIVES[adjective], s.rng.choice(["", "", "too", "very"]))
-        if main.predicate.degree == "too" or uses_possessor(inner, inner.subject):
+        main.predicate = Predicate(ADJECTIVES[adjective], s.rng.choice(["", "", "very"]))
+        if uses_possessor(inner, inner.subject):
             raise Unfit
     else:
         verb = s.verb("clausal", lambda v: bool(v.to_infinitive))
@@ -1860,7 +1890,7 @@ def although_before_while(s: Speaker) -> Pair:
 @construction(5)
 def predicate(s: Speaker) -> Pair:
     """the red shoes are too expensive . we were very tired ."""
-    group = s.weighted({"person": 4, "animal": 2, "thing": 3, "place building": 3, "edible plant": 2, "idea event": 2})
+    group = s.weighted({"person": 4, "animal": 2, "thing": 3, "place building": 3, "edible plant": 2, "abstract event": 2})
     subject = s.subject(select(group)) if group == "person" else s.noun(select(group), owner=False)
     if subject.det in ("", "a") and subject.noun and not subject.both:
         raise Unfit
@@ -1912,7 +1942,8 @@ def walk(part: object) -> Iterator[object]:
         if name in ("antecedent", "gap", "noun", "verb", "adjectives"):
             continue
         for item in inner if isinstance(inner, tuple) else [inner]:
-            if isinstance(item, NP | Clause | Adverbial | Predicate | Relative):
+            is_gap = isinstance(part, Clause) and isinstance(item, NP) and item.gap
+            if isinstance(item, NP | Clause | Adverbial | Predicate | Relative) and not is_gap:
                 yield from walk(item)
 
 
