@@ -22,9 +22,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LEXICON = tomllib.loads((HERE / "lexicon_en_de.toml").read_text(encoding="utf-8"))
 MAX_TOKENS = 16  # per side, in every file but test_long.tsv
+MAX_LONG = 28  # per side, in test_long.tsv
 SIZES = {"train": 20_000, "valid": 1_000, "test": 1_000}
 EXTRA_SIZE = 500  # test_compositional and test_long
-MIN_COUNT = 5  # a word of valid, test, ... stands at least this often in train
+MIN_COUNT = 8  # a word form stands at least this often in train, valid and test together
 HELD_OUT_PAIRS = 260
 
 
@@ -258,7 +259,7 @@ def german_present(verb: Verb, person: int, plural: bool) -> str:
     if person == 1:
         if verb.base in ("mögen", "wissen"):
             return verb.er
-        return (stem[:-2] + "l" if stem.endswith("el") else stem) + "e"
+        return (stem[:-2] + "l" if verb.base.endswith("eln") else stem) + "e"
     if person == 3:
         return verb.er or stem + ("et" if needs_e(stem) else "t")
     if verb.er:
@@ -2001,9 +2002,24 @@ class Line:
     held_out: frozenset = frozenset()
 
     @property
+    def words(self) -> list[str]:
+        """Words of both sides, marked with their language."""
+        return [f"en {w}" for w in self.english.split()] + [f"de {w}" for w in self.german.split()]
+
+    @property
     def length(self) -> tuple[int, int]:
         """Tokens per side."""
         return len(self.english.split()), len(self.german.split())
+
+
+def without_rare_words(lines: list[Line]) -> list[Line]:
+    """Drop lines with a word form that stands fewer than MIN_COUNT times, until none is left."""
+    while True:
+        times = Counter(word for line in lines for word in line.words)
+        kept = [line for line in lines if all(times[word] >= MIN_COUNT for word in line.words)]
+        if len(kept) == len(lines):
+            return kept
+        lines = kept
 
 
 class Corpus:
@@ -2044,7 +2060,7 @@ class Corpus:
         pool: dict[str, Line] = {}
         compositional: dict[str, Line] = {}
         times: Counter = Counter()
-        want = int(sum(SIZES.values()) * 1.05)
+        want = int(sum(SIZES.values()) * 1.15)
         while len(pool) < want or len(compositional) < EXTRA_SIZE * 1.2:
             line = None
             name = self.speaker.weighted(weights)
@@ -2060,28 +2076,26 @@ class Corpus:
         return self.split(list(pool.values()), list(compositional.values()))
 
     def split(self, pool: list[Line], compositional: list[Line]) -> dict[str, list[Line]]:
-        """Train first; what else is taken uses only words that train has often enough."""
+        """Cut the pool, less its rare words; the two other files use only words of train."""
+        pool = without_rare_words(pool)
         self.speaker.rng.shuffle(pool)
-        train = pool[: SIZES["train"]]
-        seen = Counter(word for line in train for word in (line.english + " " + line.german).split())
-
-        def known(line: Line) -> bool:
-            return all(seen[word] >= MIN_COUNT for word in (line.english + " " + line.german).split())
-
-        rest = [line for line in pool[SIZES["train"] :] if known(line)]
-        files = {"train": train, "valid": rest[: SIZES["valid"]],
-                 "test": rest[SIZES["valid"] : SIZES["valid"] + SIZES["test"]]}  # fmt: skip
-        files["test_compositional"] = [line for line in compositional if known(line)][:EXTRA_SIZE]
-        longest = max(max(line.length) for line in train)
-        files["test_long"] = self.long_lines(longest, known)
+        files, start = {}, 0
+        for name, size in SIZES.items():
+            files[name] = pool[start : start + size]
+            start += size
+        seen = {word for line in files["train"] for word in line.words}
+        files["test_compositional"] = [x for x in compositional if seen.issuperset(x.words)][:EXTRA_SIZE]
+        files["test_long"] = self.long_lines(max(max(x.length) for x in files["train"]), seen)
         return files
 
-    def long_lines(self, longest: int, known: Callable[[Line], bool]) -> list[Line]:
+    def long_lines(self, longest: int, seen: set[str]) -> list[Line]:
         """Lines longer on both sides than any in train."""
         lines: dict[str, Line] = {}
         while len(lines) < EXTRA_SIZE:
             line = self.draw("long_sentence")
-            if line and not line.held_out and longest < min(line.length) and max(line.length) <= 28 and known(line):
+            if line is None or line.held_out or not seen.issuperset(line.words):
+                continue
+            if longest < min(line.length) and max(line.length) <= MAX_LONG:
                 lines[line.english] = line
         return list(lines.values())
 
