@@ -893,7 +893,7 @@ def chosen_by(attribute: str, default: str = "") -> dict[Verb, frozenset[str]]:
 SUBJECTS, OBJECTS, DATIVES = chosen_by("subject"), chosen_by("object"), chosen_by("dative")
 PLACES, GOALS = chosen_by("place"), chosen_by("goal")
 HUMAN = select("person -kid")
-OWNED = select("kin animal.pet clothing vehicle tool house garden device dream plan idea room")
+OWNED = select("kin animal.pet clothing car bicycle boat motorcycle tool house garden device dream plan idea room")
 WITH_RELATIVE = select("person animal thing building plant house fruit")
 BARE_MASS = select("staple drink money time")
 FOR_SOMEONE = {"buy", "cook", "bake", "build", "paint", "draw", "sing", "open", "repair"}
@@ -968,7 +968,8 @@ class Speaker:
         mass = "mass" in noun.tags
         np = NP(noun, plural=noun.plural is not None and self.chance(plural))
         if mass or noun.plural is None:
-            np.det = "the" if noun.en not in BARE_MASS or self.chance(0.35) else ""
+            bare = noun.en in BARE_MASS and (noun.en == "time" or self.chance(0.65))
+            np.det = "" if bare else "the"
         elif np.plural:
             number = self.rng.choice(list(LEXICON["numerals"]))
             np.det = self.weighted({"the": 50, number: 16, "many": 8, "some": 10, "this": 8, "": 8})
@@ -991,6 +992,9 @@ class Speaker:
         np.det = self.rng.choice(["my", "your", "our"] if girl else list(OWNERS.values())[:4] + ["our"])
         if np.det == "its":
             np.det = "my"
+        animal = subject is not None and subject.noun and "animal" in subject.noun.tags
+        if animal and "kin" in np.noun.tags:
+            return
         if subject is not None and not girl and self.chance(0.75):
             np.det = OWNERS[subject.they]
             np.antecedent = subject
@@ -1122,7 +1126,8 @@ class Speaker:
         """A tense that the verb can stand in."""
         dynamic = 0 if verb.stative else 24
         past = 0 if verb.nopast else 36
-        return self.weighted({"present": 30, "past": past, "progressive": dynamic, "future": 10})
+        return self.weighted({"present": 30, "past": past, "progressive": dynamic,
+                              "future": 3 if verb.stative else 10})  # fmt: skip
 
     def complete(self, c: Clause, frame: str, extras: float) -> None:
         """Add the objects that the verb wants, and perhaps a place, company, a manner."""
@@ -1179,6 +1184,8 @@ class Speaker:
         degree = ""
         if adjective.comparative and self.chance(0.3):
             degree = self.pick(LEXICON["adverbs"]["degree"])
+            if degree == "too" and adjective.en in PLEASANT:
+                degree = "very"
         tense = tense or self.weighted({"present": 3, "past": 1})
         return Clause(BE, subject, tense, predicate=Predicate(adjective, degree))
 
@@ -1309,7 +1316,7 @@ def fronted_circumstance(s: Speaker) -> Pair:
     circumstance = Adverbial(en, de, s.describe(NP(NOUNS[s.pick(nouns)], "the"), 0.2), case)
     names = ("sleep", "laugh", "cry", "sing", "smile", "work", "dance", "wake up", "fall asleep", "come back",
              "stay", "go", "drive", "wait")  # fmt: skip
-    name = s.pick(names)
+    name = s.pick(("stay", "come back", "wake up", "cry") if en == "because of" else names)
     c = s.clause(s.rng.choice(["past", "past", "future"]), verb=find_verb(name), extras=0.2)
     c.time = circumstance
     return sentence(c, front=circumstance)
@@ -1509,14 +1516,19 @@ def because(s: Speaker) -> Pair:
             set(adjectives.split()) - taken))  # fmt: skip
     if kind == "weather":
         verb = s.verb("location", lambda v: v.en == "stay") if s.chance(0.5) else s.verb(
-            "transitive", lambda v: v.en in ("wear", "need", "use", "look for", "close"))  # fmt: skip
+            "transitive", lambda v: v.en in ("wear", "close"))  # fmt: skip
         c = s.clause("present", verb=verb, extras=0)
         return joined(c, ("because", "weil"), s.weather())
-    c = s.clause(s.rng.choice(["present", "future"]), frame=s.rng.choice(["motion", "intransitive"]), extras=0)
-    reason = modal_clause(s, subject=same_subject(c.subject))
+    go = find_verb(s.pick({"go", "drive", "come", "stay", "wait", "come back", "get up"}))
+    c = s.clause(s.rng.choice(["present", "future", "progressive"]), verb=go, extras=0)
+    why = find_verb(s.pick(REASONS.split()) if s.chance(0.8) else s.pick({"look for", "pick up", "look after"}))
+    reason = modal_clause(s, same_subject(c.subject), why)
     if reason.tense == "past" or reason.modal not in ("want", "must"):
         raise Unfit
     return joined(c, ("because", "weil"), reason)
+
+
+REASONS = "buy sell visit help meet work read write repair cook bake learn order watch clean feed wash open"
 
 
 def same_subject(np: NP) -> NP:
@@ -1544,7 +1556,7 @@ def if_clause(s: Speaker) -> Pair:
     """if it rains , the children stay in the house ."""
     if s.chance(0.4):
         sub = s.weather("present")
-        name = s.pick({"stay", "need", "wear", "close", "read", "cook", "bake", "sleep", "play", "wash", "clean",
+        name = s.pick({"stay", "wear", "close", "read", "cook", "bake", "sleep", "play", "wash", "clean",
                        "take along", "look after", "tidy up", "drive", "dance", "cry", "visit", "sing"})  # fmt: skip
         main = s.clause("future", verb=find_verb(name), extras=0.1)
     elif s.chance(0.5):
@@ -1672,7 +1684,8 @@ def two_clauses(s: Speaker) -> Pair:
             raise Unfit
         second = s.state(stands_for(first.subject), first.tense)
         good, bad = pleasant(first), pleasant(second)
-        if good == bad or good is None or bad is None:
+        said = {first.predicate.adjective.en, second.predicate.adjective.en}
+        if good == bad or None in (good, bad) or any(len(said & group) == 2 for group in OPPOSITES):
             raise Unfit
         link, comma_needed = ("but", "aber"), True
     mark = [tok(",", "comma")] if comma_needed else []
@@ -1689,6 +1702,13 @@ beautiful interesting exciting simple useful funny fresh sweet delicious warm qu
 modern good patient new""".split())  # fmt: skip
 UNPLEASANT = set("""sad tired hungry thirsty angry lazy poor nervous sick lonely expensive heavy dirty
 ugly broken boring dangerous sour cold loud slow dark empty strange wrong strict old small""".split())  # fmt: skip
+
+
+OPPOSITES = [set(words.split()) for words in (
+    "beautiful ugly", "cheap expensive", "clean dirty", "boring interesting exciting funny", "fast slow",
+    "loud quiet", "happy sad angry", "sick healthy", "poor rich", "old new", "cold warm", "sweet sour",
+    "lonely friendly", "angry friendly", "sick strong", "modern old", "fresh old", "big small",
+)]  # fmt: skip
 
 
 def pleasant(c: Clause) -> bool | None:
@@ -1711,6 +1731,8 @@ def shared_subject(s: Speaker) -> Pair:
     first_verb = s.verb("transitive", lambda v: v.en in NEXT_STEP)
     first = s.clause(s.rng.choice(["present", "past", "past"]), verb=first_verb, extras=0)
     first.company = first.manner = None
+    if first.direct.antecedent and first_verb.en in ("buy", "order", "steal", "build"):
+        raise Unfit
     if not first.direct.noun or first.direct.content or first.direct.both or not first.direct.det:
         raise Unfit
     verb = find_verb(s.pick(NEXT_STEP[first_verb.en].split()))
@@ -1795,7 +1817,7 @@ def measure(s: Speaker) -> Pair:
     number = s.pick(set(LEXICON["numerals"]))
     if s.chance(0.5):
         adjective = ADJECTIVES["old"]
-        subject = s.subject(select("kid pet kin house tree castle -tiny -boss"), simple=True)
+        subject = s.subject(select("kid pet daughter son house tree -baby"), simple=True)
         if subject.is_plural or subject.det == "every" or subject.adjectives:
             raise Unfit
         c = Clause(BE, subject, "present", predicate=Predicate(adjective, years=number))
