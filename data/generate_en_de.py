@@ -56,7 +56,9 @@ class Noun:
             word = self.plural
             return word + "n" if case == "dat" and word[-1] not in "ns" else word
         if case != "nom" and "weak" in self.tags:
-            return self.de + ("n" if self.de[-1] == "e" or self.de in ("Bauer", "Nachbar") else "en")
+            return self.de + (
+                "n" if self.de[-1] == "e" or self.de in ("Bauer", "Nachbar") else "en"
+            )
         return self.genitive if case == "gen" else self.de
 
 
@@ -166,10 +168,12 @@ def load_adjectives() -> dict[str, Adjective]:
 NOUNS = load_nouns()
 ADJECTIVES = load_adjectives()
 VERBS = {
-    frame: {en: Verb(en.replace("+", " "), info["de"], frame, {"en": en} | info)
-            for en, info in entries.items()}
+    frame: {
+        en: Verb(en.replace("+", " "), info["de"], frame, {"en": en} | info)
+        for en, info in entries.items()
+    }
     for frame, entries in LEXICON["verbs"].items()
-}  # fmt: skip
+}
 BE, HAVE, KNOW, BECOME = (VERBS["special"][name] for name in ("be", "have", "know", "become"))
 
 
@@ -241,8 +245,10 @@ def german_stem(base: str) -> str:
 
 def needs_e(stem: str) -> bool:
     """Whether -t and -st need an e before them: arbeit-e-t, öffn-e-t, zeichn-e-t."""
-    return stem[-1] in "td" or (stem[-1] in "mn" and stem[-2] not in "aeiouäöürlmnh") or (
-        stem.endswith("chn")
+    return (
+        stem[-1] in "td"
+        or (stem[-1] in "mn" and stem[-2] not in "aeiouäöürlmnh")
+        or (stem.endswith("chn"))
     )
 
 
@@ -296,8 +302,15 @@ ARTICLES = {
     "n": ("das", "das", "dem", "des"),
     "pl": ("die", "die", "den", "der"),
 }
-POSSESSIVES = {"my": "mein", "your": "dein", "his": "sein", "her": "ihr", "its": "sein",
-               "our": "unser", "their": "ihr"}  # fmt: skip
+POSSESSIVES = {
+    "my": "mein",
+    "your": "dein",
+    "his": "sein",
+    "her": "ihr",
+    "its": "sein",
+    "our": "unser",
+    "their": "ihr",
+}
 EIN_WORDS = {"a": "ein", "no": "kein", **POSSESSIVES}
 DER_WORDS = {"this": "dies", "every": "jed", "which": "welch"}
 PLURAL_WORDS = {"many": "viele", "some": "einige", **LEXICON["numerals"]}
@@ -471,8 +484,15 @@ PRONOUNS = {  # English subject and object; German nominative, accusative, dativ
     "they": ("they", "them", "sie", "sie", "ihnen"),
 }
 BY_GENDER = {"m": "he", "f": "she", "n": "it", "pl": "they"}
-OWNERS = {"I": "my", "you": "your", "he": "his", "she": "her", "it": "its", "we": "our",
-          "they": "their"}  # fmt: skip
+OWNERS = {
+    "I": "my",
+    "you": "your",
+    "he": "his",
+    "she": "her",
+    "it": "its",
+    "we": "our",
+    "they": "their",
+}
 WER = {"nom": "wer", "acc": "wen", "dat": "wem"}
 
 
@@ -492,8 +512,11 @@ def english_np(np: NP, subject: bool = False) -> list[Token]:
         return [tok("whom" if np.question == "who" and not subject else np.question, np.key)]
     if np.both:
         first, second = np.both
-        return [*english_np(first, subject), tok("and", ("and", np.key)),
-                *english_np(second, subject)]  # fmt: skip
+        return [
+            *english_np(first, subject),
+            tok("and", ("and", np.key)),
+            *english_np(second, subject),
+        ]
     core = [tok(a.en, ("adj", np.key, i)) for i, a in enumerate(np.adjectives)]
     core.append(tok(np.noun.en_plural if np.plural else np.noun.en, np.key))
     if np.owner:
@@ -596,8 +619,15 @@ def with_relative(np: NP, case: str) -> list[Token]:
     return german_np(np, case) + (german_relative(np) if np.relative else [])
 
 
-CONTRACTIONS = {"in dem": "im", "an dem": "am", "zu dem": "zum", "zu der": "zur", "von dem": "vom",
-                "in das": "ins", "an das": "ans"}  # fmt: skip
+CONTRACTIONS = {
+    "in dem": "im",
+    "an dem": "am",
+    "zu dem": "zum",
+    "zu der": "zur",
+    "von dem": "vom",
+    "in das": "ins",
+    "an das": "ans",
+}
 
 
 def english_adverbial(phrase: Adverbial) -> list[Token]:
@@ -752,10 +782,8 @@ def english_clause(
             negated_aux = [*aux, tok("not", ("not", c.key))]
     else:
         negated_aux = aux
-    if inverted:
-        order = [*negated_aux[:1], *subject, *negated_aux[1:]]
-    else:
-        order = [*subject, *negated_aux]
+    split = 1 if inverted else 0
+    order = [*negated_aux[:split], *subject, *negated_aux[split:]]
     frequency = english_adverbial(c.frequency) if c.frequency else []
     direct = [] if c.direct is None or c.direct in (gap, front) else english_np(c.direct)
     dative = [] if c.dative is None or c.dative in (gap, front) else english_np(c.dative)
@@ -829,8 +857,10 @@ def german_clause(
             finite, end = Token(end[0].text + finite.text, finite.keys, finite.maybe), []
         return subject + middle + end + [finite] + extra
     if front is not None:
-        first = with_relative(front, case_of(c, front)) if isinstance(front, NP) else (
-            german_adverbial(front)
+        first = (
+            with_relative(front, case_of(c, front))
+            if isinstance(front, NP)
+            else (german_adverbial(front))
         )
         return [*first, finite, *subject, *middle, *end, *extra]
     if order == "question":
@@ -848,8 +878,11 @@ def german_middle(c: Clause, front: object, gap: NP | None) -> list[Token]:
 
     With `nicht` the definite objects come before the time, and nicht before what follows.
     """
-    objects = [(np, case) for np, case in ((c.direct, "acc"), (c.dative, "dat"))
-               if np is not None and np not in (gap, front)]  # fmt: skip
+    objects = [
+        (np, case)
+        for np, case in ((c.direct, "acc"), (c.dative, "dat"))
+        if np is not None and np not in (gap, front)
+    ]
     pronouns, datives, accusatives = [], [], []
     for np, case in objects:
         kein = ("not", c.key) if c.uses_kein and case == "acc" else None
@@ -893,20 +926,77 @@ def chosen_by(attribute: str, default: str = "") -> dict[Verb, frozenset[str]]:
 SUBJECTS, OBJECTS, DATIVES = chosen_by("subject"), chosen_by("object"), chosen_by("dative")
 PLACES, GOALS = chosen_by("place"), chosen_by("goal")
 HUMAN = select("person -kid")
-OWNED = select("kin animal.pet clothing car bicycle boat motorcycle tool house garden device dream plan idea room")
+OWNED = select(
+    "kin animal.pet clothing car bicycle boat motorcycle tool house garden device dream plan idea room"
+)
 WITH_RELATIVE = select("person animal thing building plant house fruit")
 BARE_MASS = select("staple drink money time")
 FOR_SOMEONE = {"buy", "cook", "bake", "build", "paint", "draw", "sing", "open", "repair"}
-TOGETHER = {"sing", "dance", "play", "work", "swim", "live", "go", "travel", "fly", "wait",
-            "come", "drive", "stay", "come back"}  # fmt: skip
-CONTAINERS = {"glass": {"water", "milk", "juice", "beer", "wine"}, "cup": {"coffee", "tea"},
-              "bottle": {"water", "milk", "juice", "beer", "wine"}}  # fmt: skip
+TOGETHER = {
+    "sing",
+    "dance",
+    "play",
+    "work",
+    "swim",
+    "live",
+    "go",
+    "travel",
+    "fly",
+    "wait",
+    "come",
+    "drive",
+    "stay",
+    "come back",
+}
+CONTAINERS = {
+    "glass": {"water", "milk", "juice", "beer", "wine"},
+    "cup": {"coffee", "tea"},
+    "bottle": {"water", "milk", "juice", "beer", "wine"},
+}
 COLOURS = {"red", "blue", "green", "yellow", "black", "white", "brown", "grey"}
-YOU_VERBS = {"live", "work", "read", "buy", "sleep", "eat", "drink", "need", "love", "go", "come",
-             "see", "know", "help", "play", "cook", "visit", "write", "learn", "have", "be",
-             "stay", "wait for", "look for", "drive"}  # fmt: skip
-FRAMES = {"transitive": 34, "intransitive": 17, "ditransitive": 14, "dative": 12,
-          "prepositional": 10, "motion": 9, "location": 9, "have": 4}  # fmt: skip
+YOU_VERBS = {
+    "live",
+    "work",
+    "read",
+    "buy",
+    "sleep",
+    "eat",
+    "drink",
+    "need",
+    "love",
+    "go",
+    "come",
+    "see",
+    "know",
+    "help",
+    "play",
+    "cook",
+    "visit",
+    "write",
+    "learn",
+    "have",
+    "be",
+    "stay",
+    "wait for",
+    "look for",
+    "drive",
+}
+FRAMES = {
+    "transitive": 34,
+    "intransitive": 17,
+    "ditransitive": 14,
+    "dative": 12,
+    "prepositional": 10,
+    "motion": 9,
+    "location": 9,
+    "have": 4,
+}
+
+
+@cache
+def adjectives_for(noun: str) -> frozenset[str]:
+    """The adjectives that can describe the noun."""
+    return frozenset(en for en, adjective in ADJECTIVES.items() if noun in adjective.nouns)
 
 
 class Unfit(Exception):
@@ -950,8 +1040,8 @@ class Speaker:
     def describe(self, np: NP, chance: float = 0.35) -> NP:
         """Give a noun phrase one or two adjectives, sometimes."""
         while self.chance(chance) and len(np.adjectives) < 2:
-            fitting = {en for en, a in ADJECTIVES.items() if np.noun.en in a.nouns}
-            fitting -= {a.en for a in np.adjectives}
+            fitting = adjectives_for(np.noun.en)
+            fitting = fitting - {a.en for a in np.adjectives}
             if np.adjectives:
                 fitting &= COLOURS
             if not fitting or any(a.en in COLOURS for a in np.adjectives):
@@ -987,11 +1077,12 @@ class Speaker:
             np.det = ""
             np.owner = self.owner(np.noun)
             return
-        girl = subject is not None and (subject.question or (
-            subject.noun and "nopronoun" in subject.noun.tags))  # fmt: skip
-        np.det = self.rng.choice(["my", "your", "our"] if girl else list(OWNERS.values())[:4] + ["our"])
-        if np.det == "its":
-            np.det = "my"
+        girl = subject is not None and (
+            subject.question or (subject.noun and "nopronoun" in subject.noun.tags)
+        )
+        np.det = self.rng.choice(
+            ["my", "your", "our"] if girl else ["my", "your", "his", "her", "our"]
+        )
         animal = subject is not None and subject.noun and "animal" in subject.noun.tags
         if animal and "kin" in np.noun.tags:
             return
@@ -1017,7 +1108,9 @@ class Speaker:
     def subject(self, names: frozenset[str], simple: bool = False) -> NP:
         """A subject: a noun; if people fit, also a name, a pronoun, or two people."""
         if {"man", "woman"} <= names:
-            kind = self.weighted({"noun": 58, "name": 18, "pronoun": 19, "both": 0 if simple else 5})
+            kind = self.weighted(
+                {"noun": 58, "name": 18, "pronoun": 19, "both": 0 if simple else 5}
+            )
             if kind == "name":
                 return self.person_name()
             if kind == "pronoun":
@@ -1056,8 +1149,9 @@ class Speaker:
         first = {"me", "us"} if subject.person == 1 else set()
         taken = first | ({"you"} if subject.person == 2 else set())
         weights = {"I": 4, "he": 4, "she": 4, "we": 3, "they": 4, "you": 2}
-        return NP(pronoun=self.weighted({p: w for p, w in weights.items()
-                                         if PRONOUNS[p][1] not in taken}))  # fmt: skip
+        return NP(
+            pronoun=self.weighted({p: w for p, w in weights.items() if PRONOUNS[p][1] not in taken})
+        )
 
     def portion(self) -> NP:
         """A glass of water, two cups of tea."""
@@ -1085,7 +1179,9 @@ class Speaker:
         """On, under, behind or next to a piece of furniture."""
         en = self.pick(["on", "under", "behind", "next to"])
         de, case = LEXICON["prepositions"][en].split()
-        return Adverbial(en, de, self.describe(NP(NOUNS[self.pick(select("surface"))], "the"), 0.3), case)
+        return Adverbial(
+            en, de, self.describe(NP(NOUNS[self.pick(select("surface"))], "the"), 0.3), case
+        )
 
     def with_whom(self, en: str, subject: NP) -> Adverbial:
         """With Anna, without his friend, for her mother."""
@@ -1126,8 +1222,14 @@ class Speaker:
         """A tense that the verb can stand in."""
         dynamic = 0 if verb.stative else 24
         past = 0 if verb.nopast else 36
-        return self.weighted({"present": 30, "past": past, "progressive": dynamic,
-                              "future": 3 if verb.stative else 10})  # fmt: skip
+        return self.weighted(
+            {
+                "present": 30,
+                "past": past,
+                "progressive": dynamic,
+                "future": 3 if verb.stative else 10,
+            }
+        )
 
     def complete(self, c: Clause, frame: str, extras: float) -> None:
         """Add the objects that the verb wants, and perhaps a place, company, a manner."""
@@ -1175,8 +1277,8 @@ class Speaker:
         """Somebody or something is ..."""
         name = subject.antecedent or subject
         fits = name.noun.en if name.noun else "man"
-        options = {en for en, a in ADJECTIVES.items() if fits in a.nouns}
-        options &= set(adjectives or options)
+        options = adjectives_for(fits)
+        options = options & set(adjectives or options)
         if name.adjectives and not adjectives:
             coloured = any(a.en in COLOURS for a in name.adjectives)
             options = options - COLOURS if coloured else options & COLOURS
@@ -1259,9 +1361,15 @@ def joined(main: Clause, conjunction: tuple[str, str], sub: Clause) -> Pair:
     en, de = conjunction
     return Pair(
         [*english_clause(main), tok(en, "conj"), *english_clause(sub), STOP],
-        [*german_clause(main, "main"), comma("conj"), tok(de, "conj"), *german_clause(sub, "final"), STOP],
+        [
+            *german_clause(main, "main"),
+            comma("conj"),
+            tok(de, "conj"),
+            *german_clause(sub, "final"),
+            STOP,
+        ],
         [main, sub],
-    )  # fmt: skip
+    )
 
 
 def sub_first(conjunction: tuple[str, str], sub: Clause, main: Clause) -> Pair:
@@ -1270,14 +1378,20 @@ def sub_first(conjunction: tuple[str, str], sub: Clause, main: Clause) -> Pair:
     mark = tok(",", "comma")
     return Pair(
         [tok(en, "conj"), *english_clause(sub), mark, *english_clause(main), STOP],
-        [tok(de, "conj"), *german_clause(sub, "final"), mark, *german_clause(main, "question"), STOP],
+        [
+            tok(de, "conj"),
+            *german_clause(sub, "final"),
+            mark,
+            *german_clause(main, "question"),
+            STOP,
+        ],
         [sub, main],
-    )  # fmt: skip
+    )
 
 
 @construction(10)
 def statement(s: Speaker) -> Pair:
-    """the farmer sells his old horse ."""
+    """As in: the farmer sells his old horse ."""
     c = s.clause()
     if s.chance(0.3):
         s.when(c)
@@ -1286,7 +1400,7 @@ def statement(s: Speaker) -> Pair:
 
 @construction(8)
 def fronted_time(s: Speaker) -> Pair:
-    """yesterday the farmer sold his horse ."""
+    """As in: yesterday the farmer sold his horse ."""
     c = s.clause(extras=0.25)
     s.when(c)
     if not c.time:
@@ -1296,7 +1410,7 @@ def fronted_time(s: Speaker) -> Pair:
 
 @construction(3)
 def fronted_place(s: Speaker) -> Pair:
-    """in the garden the children are playing ."""
+    """As in: in the garden the children are playing ."""
     c = s.clause(frame=s.rng.choice(["intransitive", "location"]), extras=1)
     if not c.place or GOALS[c.verb] or c.subject.pronoun or c.verb.en in ("live", "stay"):
         raise Unfit
@@ -1305,17 +1419,33 @@ def fronted_place(s: Speaker) -> Pair:
 
 @construction(3)
 def fronted_circumstance(s: Speaker) -> Pair:
-    """despite the rain ... , because of the storm ... , after the concert ... ."""
-    en, nouns = s.rng.choice([
-        ("despite", ["rain", "snow", "noise", "storm"]),
-        ("because of", ["rain", "snow", "noise", "storm"]),
-        ("after", ["concert", "party", "film", "wedding", "war", "storm", "journey"]),
-        ("during", ["concert", "party", "film", "wedding", "war", "storm", "journey"]),
-    ])  # fmt: skip
+    """As in: despite the rain ... , because of the storm ... , after the concert ... ."""
+    en, nouns = s.rng.choice(
+        [
+            ("despite", ["rain", "snow", "noise", "storm"]),
+            ("because of", ["rain", "snow", "noise", "storm"]),
+            ("after", ["concert", "party", "film", "wedding", "war", "storm", "journey"]),
+            ("during", ["concert", "party", "film", "wedding", "war", "storm", "journey"]),
+        ]
+    )
     de, case = LEXICON["prepositions"][en].split()
     circumstance = Adverbial(en, de, s.describe(NP(NOUNS[s.pick(nouns)], "the"), 0.2), case)
-    names = ("sleep", "laugh", "cry", "sing", "smile", "work", "dance", "wake up", "fall asleep", "come back",
-             "stay", "go", "drive", "wait")  # fmt: skip
+    names = (
+        "sleep",
+        "laugh",
+        "cry",
+        "sing",
+        "smile",
+        "work",
+        "dance",
+        "wake up",
+        "fall asleep",
+        "come back",
+        "stay",
+        "go",
+        "drive",
+        "wait",
+    )
     name = s.pick(("stay", "come back", "wake up", "cry") if en == "because of" else names)
     c = s.clause(s.rng.choice(["past", "past", "future"]), verb=find_verb(name), extras=0.2)
     c.time = circumstance
@@ -1324,7 +1454,7 @@ def fronted_circumstance(s: Speaker) -> Pair:
 
 @construction(2.5)
 def fronted_attitude(s: Speaker) -> Pair:
-    """unfortunately , the actress lost her ring ."""
+    """As in: unfortunately , the actress lost her ring ."""
     c = s.clause(extras=0.2)
     attitude = s.adverb("attitude")
     pair = sentence(c)
@@ -1338,7 +1468,7 @@ def fronted_attitude(s: Speaker) -> Pair:
 
 @construction(9)
 def negation(s: Speaker) -> Pair:
-    """the boy does not eat the apple . the boy does not eat an apple ."""
+    """As in: the boy does not eat the apple . the boy does not eat an apple ."""
     c = s.clause(extras=0.1, frame="have" if s.chance(0.05) else "")
     c.negated = True
     c.company = c.manner = None
@@ -1346,16 +1476,22 @@ def negation(s: Speaker) -> Pair:
         c.direct.det, c.negated = "no", False
         return sentence(c)
     for np in (c.direct, c.dative, c.prepositional, c.subject):
-        if np is not None and np.noun and (
-            np.det in ("many", "some", "every", *LEXICON["numerals"]) or np.both or np.content
-            or (np.det in ("a", "") and np is not c.direct and not np.owner)
-        ):  # fmt: skip
+        if (
+            np is not None
+            and np.noun
+            and (
+                np.det in ("many", "some", "every", *LEXICON["numerals"])
+                or np.both
+                or np.content
+                or (np.det in ("a", "") and np is not c.direct and not np.owner)
+            )
+        ):
             raise Unfit
         if np is not None and np.both and np is not c.subject:
             raise Unfit
     if c.uses_kein and (c.verb.frame == "ditransitive" or c.place):
         raise Unfit
-    if c.place and (c.direct or c.verb.frame == "intransitive" and not GOALS[c.verb]):
+    if c.place and (c.direct or (c.verb.frame == "intransitive" and not GOALS[c.verb])):
         raise Unfit
     if c.time is None and s.chance(0.15) and c.tense in ("past", "future"):
         c.time = s.adverb(c.tense)
@@ -1364,14 +1500,18 @@ def negation(s: Speaker) -> Pair:
 
 @construction(7)
 def modal(s: Speaker) -> Pair:
-    """the nurse must help the old man . she wanted to buy a car ."""
+    """As in: the nurse must help the old man . she wanted to buy a car ."""
     c = modal_clause(s)
     if s.chance(0.25):
         c.negated = c.modal in ("can", "want", "should", "may") and c.direct is None
     if c.negated:
         c.manner = c.company = None
         c.place = c.place if c.verb.frame in ("motion", "location") else None
-    elif s.chance(0.2) and c.modal in ("must", "want", "would", "can", "should") and c.tense != "past":
+    elif (
+        s.chance(0.2)
+        and c.modal in ("must", "want", "would", "can", "should")
+        and c.tense != "past"
+    ):
         c.time = s.adverb("future")
     return sentence(c)
 
@@ -1379,8 +1519,14 @@ def modal(s: Speaker) -> Pair:
 def modal_clause(s: Speaker, subject: NP | None = None, verb: Verb | None = None) -> Clause:
     """A clause with a modal verb and an animate subject."""
     c = s.clause("future", subject=subject, verb=verb, extras=0.25)
-    person = c.subject.pronoun or c.subject.name or c.subject.both or "person" in c.subject.noun.tags
-    if not person or c.verb in (KNOW, BECOME) or c.verb.en in ("suffer from", "forget", "sneeze", "lose"):
+    person = (
+        c.subject.pronoun or c.subject.name or c.subject.both or "person" in c.subject.noun.tags
+    )
+    if (
+        not person
+        or c.verb in (KNOW, BECOME)
+        or c.verb.en in ("suffer from", "forget", "sneeze", "lose")
+    ):
         raise Unfit
     c.modal = s.weighted({"can": 5, "must": 5, "want": 5, "should": 3, "may": 3, "would": 3})
     c.tense = "past" if c.modal in ("can", "must", "want") and s.chance(0.35) else "present"
@@ -1393,7 +1539,7 @@ def modal_clause(s: Speaker, subject: NP | None = None, verb: Verb | None = None
 
 @construction(7)
 def yes_no_question(s: Speaker) -> Pair:
-    """did the thief steal the ring ? can you help me ?"""
+    """As in: did the thief steal the ring ? can you help me ?"""
     r = s.rng.random()
     c = modal_clause(s) if r < 0.25 else s.clause(extras=0.3)
     if r > 0.85:
@@ -1404,14 +1550,12 @@ def yes_no_question(s: Speaker) -> Pair:
         s.when(c)
         if c.frequency and c.frequency.en in ("never", "rarely"):
             raise Unfit
-    return Pair(
-        [*english_clause(c, question=True), ASK], [*german_clause(c, "question"), ASK], [c]
-    )
+    return Pair([*english_clause(c, question=True), ASK], [*german_clause(c, "question"), ASK], [c])
 
 
 @construction(8)
 def wh_question(s: Speaker) -> Pair:
-    """who bought the car ? what does Anna buy ? where do you live ? which book ... ?"""
+    """As in: who bought the car ? what does Anna buy ? where do you live ? which book ... ?"""
     c, front = questioned(s)
     en, de = asked(c, front)
     return Pair([*en, ASK], [*de, ASK], [c])
@@ -1419,11 +1563,24 @@ def wh_question(s: Speaker) -> Pair:
 
 def questioned(s: Speaker) -> tuple[Clause, NP | Adverbial]:
     """A clause and its part that is asked for."""
-    kind = s.weighted({"subject": 6, "object": 8, "dative": 3, "which": 6, "many": 4, "place": 7, "why": 5, "when": 4})
+    kind = s.weighted(
+        {
+            "subject": 6,
+            "object": 8,
+            "dative": 3,
+            "which": 6,
+            "many": 4,
+            "place": 7,
+            "why": 5,
+            "when": 4,
+        }
+    )
     if kind == "subject":
         subject = NP(question="who")
-        verb = s.verb(s.weighted({"transitive": 5, "intransitive": 2, "dative": 2, "motion": 1}),
-                      lambda v: {"man", "woman"} <= SUBJECTS[v])  # fmt: skip
+        verb = s.verb(
+            s.weighted({"transitive": 5, "intransitive": 2, "dative": 2, "motion": 1}),
+            lambda v: {"man", "woman"} <= SUBJECTS[v],
+        )
         return s.clause(verb=verb, subject=subject, extras=0.2), subject
     if kind == "place":
         frame = s.rng.choice(["motion", "location", "location"])
@@ -1473,7 +1630,9 @@ def asked(c: Clause, front: object, order: str = "main") -> tuple[list[Token], l
         return en, german_clause(c, "main", front=front)
     if front is c.subject:
         return en, german_clause(c, "final")
-    first = german_np(front, case_of(c, front)) if isinstance(front, NP) else german_adverbial(front)
+    first = (
+        german_np(front, case_of(c, front)) if isinstance(front, NP) else german_adverbial(front)
+    )
     return en, first + german_clause_without(c, front)
 
 
@@ -1487,41 +1646,67 @@ def german_clause_without(c: Clause, front: object) -> list[Token]:
 
 @construction(7)
 def because(s: Speaker) -> Pair:
-    """the child sleeps because it is tired . Anna buys the coat because it is cheap ."""
+    """As in: the child sleeps because it is tired . Anna buys the coat because it is cheap ."""
     kind = s.weighted({"state": 4, "object": 5, "dative": 3, "weather": 2, "modal": 3})
     tense = s.rng.choice(["present", "past", "progressive"])
-    test = {"state": lambda v: v.why, "object": lambda v: v.why_object, "dative": lambda v: v.why_dative}
+    test = {
+        "state": lambda v: v.why,
+        "object": lambda v: v.why_object,
+        "dative": lambda v: v.why_dative,
+    }
     be_tense = "past" if tense == "past" else "present"
     if kind in test:
-        frames = {"state": ["intransitive", "location", "transitive"], "object": ["transitive"],
-                  "dative": ["dative", "ditransitive"]}[kind]  # fmt: skip
+        frames = {
+            "state": ["intransitive", "location", "transitive"],
+            "object": ["transitive"],
+            "dative": ["dative", "ditransitive"],
+        }[kind]
         verb = s.verb(s.rng.choice(frames), test[kind])
         if tense == "progressive" and verb.stative:
             raise Unfit
         c = s.clause(tense, verb=verb, extras=0.1)
         c.company = None
         cause = {"state": c.subject, "object": c.direct, "dative": c.dative}[kind]
-        if cause.both or cause.content or (cause.noun and "mass" in cause.noun.tags and not cause.det):
+        if (
+            cause.both
+            or cause.content
+            or (cause.noun and "mass" in cause.noun.tags and not cause.det)
+        ):
             raise Unfit
-        if kind != "state" and (cause.pronoun or cause.they == c.subject.they or cause.they in ("I", "we")):
+        if kind != "state" and (
+            cause.pronoun or cause.they == c.subject.they or cause.they in ("I", "we")
+        ):
             raise Unfit
         if kind == "object" and c.dative:
             raise Unfit
-        adjectives = getattr(verb, {"state": "why", "object": "why_object", "dative": "why_dative"}[kind])
+        adjectives = getattr(
+            verb, {"state": "why", "object": "why_object", "dative": "why_dative"}[kind]
+        )
         taken = {a.en for a in cause.adjectives}
         if kind != "state" or cause.noun:
             cause.adjectives = []
-        return joined(c, ("because", "weil"), s.state(
-            stands_for(cause) if not cause.pronoun else NP(pronoun=cause.pronoun), be_tense,
-            set(adjectives.split()) - taken))  # fmt: skip
+        return joined(
+            c,
+            ("because", "weil"),
+            s.state(
+                stands_for(cause) if not cause.pronoun else NP(pronoun=cause.pronoun),
+                be_tense,
+                set(adjectives.split()) - taken,
+            ),
+        )
     if kind == "weather":
-        verb = s.verb("location", lambda v: v.en == "stay") if s.chance(0.5) else s.verb(
-            "transitive", lambda v: v.en in ("wear", "close"))  # fmt: skip
+        verb = (
+            s.verb("location", lambda v: v.en == "stay")
+            if s.chance(0.5)
+            else s.verb("transitive", lambda v: v.en in ("wear", "close"))
+        )
         c = s.clause("present", verb=verb, extras=0)
         return joined(c, ("because", "weil"), s.weather())
     go = find_verb(s.pick({"go", "drive", "come", "stay", "wait", "come back", "get up"}))
     c = s.clause(s.rng.choice(["present", "future", "progressive"]), verb=go, extras=0)
-    why = find_verb(s.pick(REASONS.split()) if s.chance(0.8) else s.pick({"look for", "pick up", "look after"}))
+    why = find_verb(
+        s.pick(REASONS.split()) if s.chance(0.8) else s.pick({"look for", "pick up", "look after"})
+    )
     reason = modal_clause(s, same_subject(c.subject), why)
     if reason.tense == "past" or reason.modal not in ("want", "must"):
         raise Unfit
@@ -1538,13 +1723,17 @@ def same_subject(np: NP) -> NP:
 
 @construction(6)
 def that_clause(s: Speaker) -> Pair:
-    """the boss believes that the lawyer has lost ... ."""
+    """As in: the boss believes that the lawyer lost the letter ."""
     past = s.chance(0.35)
-    verb = KNOW if s.chance(0.2) else s.verb("clausal", lambda v: v.that and not (past and v.nopast))
+    verb = (
+        KNOW if s.chance(0.2) else s.verb("clausal", lambda v: v.that and not (past and v.nopast))
+    )
     main = Clause(verb, s.subject(SUBJECTS[verb], simple=True), "past" if past else "present")
     check(main)
     sub = s.state(s.subject(HUMAN, simple=True)) if s.chance(0.2) else s.clause(extras=0.25)
-    if (past and sub.tense != "past") or (verb.en == "hope" and sub.tense == "present" and not past):
+    if (past and sub.tense != "past") or (
+        verb.en == "hope" and sub.tense == "present" and not past
+    ):
         raise Unfit
     if verb is KNOW and main.subject.pronoun == "you":
         raise Unfit
@@ -1553,14 +1742,36 @@ def that_clause(s: Speaker) -> Pair:
 
 @construction(5)
 def if_clause(s: Speaker) -> Pair:
-    """if it rains , the children stay in the house ."""
+    """As in: if it rains , the children stay in the house ."""
     if s.chance(0.4):
         sub = s.weather("present")
-        name = s.pick({"stay", "wear", "close", "read", "cook", "bake", "sleep", "play", "wash", "clean",
-                       "take along", "look after", "tidy up", "drive", "dance", "cry", "visit", "sing"})  # fmt: skip
+        name = s.pick(
+            {
+                "stay",
+                "wear",
+                "close",
+                "read",
+                "cook",
+                "bake",
+                "sleep",
+                "play",
+                "wash",
+                "clean",
+                "take along",
+                "look after",
+                "tidy up",
+                "drive",
+                "dance",
+                "cry",
+                "visit",
+                "sing",
+            }
+        )
         main = s.clause("future", verb=find_verb(name), extras=0.1)
     elif s.chance(0.5):
-        sub = s.state(s.subject(HUMAN, simple=True), "present", ["tired", "sick", "hungry", "sad", "thirsty"])
+        sub = s.state(
+            s.subject(HUMAN, simple=True), "present", ["tired", "sick", "hungry", "sad", "thirsty"]
+        )
         main = modal_clause(s, subject=same_subject(sub.subject))
         if main.modal not in ("can", "may", "should", "must") or main.tense == "past":
             raise Unfit
@@ -1568,7 +1779,11 @@ def if_clause(s: Speaker) -> Pair:
         if sub.predicate.adjective.en not in why.split():
             raise Unfit
     else:
-        sub = s.clause("present", frame=s.weighted({"transitive": 3, "intransitive": 3, "dative": 1, "motion": 1}), extras=0.1)
+        sub = s.clause(
+            "present",
+            frame=s.weighted({"transitive": 3, "intransitive": 3, "dative": 1, "motion": 1}),
+            extras=0.1,
+        )
         main = s.clause("future", extras=0.1)
         if sub.verb.stative or "person" not in _tags(main.subject):
             raise Unfit
@@ -1579,16 +1794,21 @@ def if_clause(s: Speaker) -> Pair:
 
 @construction(6)
 def indirect_question(s: Speaker) -> Pair:
-    """I do not know whether the guest has arrived . he asks where we live ."""
+    """As in: I do not know whether the guest has arrived . he asks where we live ."""
     verb = KNOW if s.chance(0.5) else s.verb("clausal", lambda v: bool(v.whether))
-    main = Clause(verb, s.subject(SUBJECTS[verb], simple=True), "past" if s.chance(0.3) else "present")
+    main = Clause(
+        verb, s.subject(SUBJECTS[verb], simple=True), "past" if s.chance(0.3) else "present"
+    )
     main.negated = verb is KNOW
     if main.subject.det in ("every", "a", "some", "many", *LEXICON["numerals"]):
         raise Unfit
     check(main)
     if s.chance(0.5):
         sub = s.state(s.subject(HUMAN, simple=True)) if s.chance(0.2) else s.clause(extras=0.25)
-        en, de = [tok("whether", "conj"), *english_clause(sub)], [tok("ob", "conj"), *german_clause(sub, "final")]
+        en, de = (
+            [tok("whether", "conj"), *english_clause(sub)],
+            [tok("ob", "conj"), *german_clause(sub, "final")],
+        )
         mark = comma("conj")
     else:
         sub, front = questioned(s)
@@ -1596,15 +1816,22 @@ def indirect_question(s: Speaker) -> Pair:
         mark = comma(*en[0].keys)
     if main.tense == "past" and sub.tense != "past":
         raise Unfit
-    return Pair([*english_clause(main), *en, STOP], [*german_clause(main, "main"), mark, *de, STOP], [main, sub])
+    return Pair(
+        [*english_clause(main), *en, STOP],
+        [*german_clause(main, "main"), mark, *de, STOP],
+        [main, sub],
+    )
 
 
 @construction(9)
 def relative_clause(s: Speaker) -> Pair:
-    """the man who bought the house is rich . she reads the book that I wrote ."""
+    """As in: the man who bought the house is rich . she reads the book that I wrote ."""
     if s.chance(0.5):
-        c = s.clause(frame=s.weighted({"transitive": 4, "intransitive": 2, "dative": 2}), extras=0) \
-            if s.chance(0.6) else s.state(s.noun(WITH_RELATIVE, owner=False))
+        c = (
+            s.clause(frame=s.weighted({"transitive": 4, "intransitive": 2, "dative": 2}), extras=0)
+            if s.chance(0.6)
+            else s.state(s.noun(WITH_RELATIVE, owner=False))
+        )
         relate(s, c.subject)
     else:
         verb = s.verb("transitive", lambda v: bool(OBJECTS[v] & WITH_RELATIVE))
@@ -1625,8 +1852,11 @@ def relate(s: Speaker, np: NP) -> None:
     gap = NP(np.noun, "the", np.plural, gap=True)
     case = s.weighted({"nom": 5, "acc": 5, "dat": 2})
     slots = {"nom": SUBJECTS, "acc": OBJECTS, "dat": DATIVES}[case]
-    frames = {"nom": ["transitive", "intransitive", "location", "motion", "dative"], "acc": ["transitive"],
-              "dat": ["dative"]}[case]  # fmt: skip
+    frames = {
+        "nom": ["transitive", "intransitive", "location", "motion", "dative"],
+        "acc": ["transitive"],
+        "dat": ["dative"],
+    }[case]
     verbs = [v for f in frames for v in VERBS[f].values() if np.noun.en in slots[v]]
     verbs = [v for v in verbs if case == "nom" or " " not in v.en or v.prep or v.en == "look for"]
     if not verbs:
@@ -1644,17 +1874,40 @@ def relate(s: Speaker, np: NP) -> None:
 
 @construction(5)
 def comparison(s: Speaker) -> Pair:
-    """the train is faster than the bus . Paul is as tall as his father ."""
+    """As in: the train is faster than the bus . Paul is as tall as his father ."""
     adjective = ADJECTIVES[s.pick(en for en, a in ADJECTIVES.items() if a.comparative)]
     first = s.noun(adjective.nouns, owner=False)
     person = "person" in first.noun.tags
     if first.det not in ("the", "this", *OWNERS.values()) or first.adjectives or first.antecedent:
         raise Unfit
-    kinds = {"person", "animal", "fruit", "dish", "staple", "drink", "text", "art", "clothing", "vehicle",
-             "furniture", "device", "tool", "plant", "building", "home", "town", "nature", "event"}  # fmt: skip
+    kinds = {
+        "person",
+        "animal",
+        "fruit",
+        "dish",
+        "staple",
+        "drink",
+        "text",
+        "art",
+        "clothing",
+        "vehicle",
+        "furniture",
+        "device",
+        "tool",
+        "plant",
+        "building",
+        "home",
+        "town",
+        "nature",
+        "event",
+    }
     kind = next(iter(first.noun.tags & kinds), None)
     rivals = {en for en in adjective.nouns if kind in NOUNS[en].tags} - {first.noun.en}
-    if person and adjective.en not in ("famous", "new", "good", "strict", "patient", "beautiful", "slow") and s.chance(0.5):
+    if (
+        person
+        and adjective.en not in ("famous", "new", "good", "strict", "patient", "beautiful", "slow")
+        and s.chance(0.5)
+    ):
         first = s.person_name()
     second = NP(NOUNS[s.pick(rivals)], "the", plural=bool(first.plural))
     if second.plural and not second.noun.plural:
@@ -1671,8 +1924,11 @@ def comparison(s: Speaker) -> Pair:
 
 @construction(5)
 def two_clauses(s: Speaker) -> Pair:
-    """Anna cooks and Paul reads a book . the car is old , but it is fast ."""
-    first = s.clause(extras=0.1, frame=s.weighted({"transitive": 3, "intransitive": 3, "location": 1, "dative": 1}))
+    """As in: Anna cooks and Paul reads a book . the car is old , but it is fast ."""
+    first = s.clause(
+        extras=0.1,
+        frame=s.weighted({"transitive": 3, "intransitive": 3, "location": 1, "dative": 1}),
+    )
     if s.chance(0.5):
         second = s.clause(tense=first.tense, extras=0.1)
         if first.tense == "future" or second.subject.they == first.subject.they == "it":
@@ -1680,7 +1936,13 @@ def two_clauses(s: Speaker) -> Pair:
         link, comma_needed = ("and", "und"), False
     else:
         first = s.state(s.noun(WITH_RELATIVE | HUMAN, owner=False))
-        if first.predicate.degree == "too" or first.subject.det in ("every", "a", "many", "some", ""):
+        if first.predicate.degree == "too" or first.subject.det in (
+            "every",
+            "a",
+            "many",
+            "some",
+            "",
+        ):
             raise Unfit
         second = s.state(stands_for(first.subject), first.tense)
         good, bad = pleasant(first), pleasant(second)
@@ -1697,18 +1959,94 @@ def two_clauses(s: Speaker) -> Pair:
     )
 
 
-PLEASANT = set("""friendly happy clever rich strong brave polite healthy famous honest cheap clean
-beautiful interesting exciting simple useful funny fresh sweet delicious warm quiet fast comfortable
-modern good patient new""".split())  # fmt: skip
-UNPLEASANT = set("""sad tired hungry thirsty angry lazy poor nervous sick lonely expensive heavy dirty
-ugly broken boring dangerous sour cold loud slow dark empty strange wrong strict old small""".split())  # fmt: skip
-
-
-OPPOSITES = [set(words.split()) for words in (
-    "beautiful ugly", "cheap expensive", "clean dirty", "boring interesting exciting funny", "fast slow",
-    "loud quiet", "happy sad angry", "sick healthy", "poor rich", "old new", "cold warm", "sweet sour",
-    "lonely friendly", "angry friendly", "sick strong", "modern old", "fresh old", "big small",
-)]  # fmt: skip
+PLEASANT = set(
+    [
+        "friendly",
+        "happy",
+        "clever",
+        "rich",
+        "strong",
+        "brave",
+        "polite",
+        "healthy",
+        "famous",
+        "honest",
+        "cheap",
+        "clean",
+        "beautiful",
+        "interesting",
+        "exciting",
+        "simple",
+        "useful",
+        "funny",
+        "fresh",
+        "sweet",
+        "delicious",
+        "warm",
+        "quiet",
+        "fast",
+        "comfortable",
+        "modern",
+        "good",
+        "patient",
+        "new",
+    ]
+)
+UNPLEASANT = set(
+    [
+        "sad",
+        "tired",
+        "hungry",
+        "thirsty",
+        "angry",
+        "lazy",
+        "poor",
+        "nervous",
+        "sick",
+        "lonely",
+        "expensive",
+        "heavy",
+        "dirty",
+        "ugly",
+        "broken",
+        "boring",
+        "dangerous",
+        "sour",
+        "cold",
+        "loud",
+        "slow",
+        "dark",
+        "empty",
+        "strange",
+        "wrong",
+        "strict",
+        "old",
+        "small",
+    ]
+)
+OPPOSITES = [
+    set(words.split())
+    for words in (
+        "beautiful ugly",
+        "cheap expensive",
+        "clean dirty",
+        "boring interesting exciting funny",
+        "fast slow",
+        "loud quiet",
+        "happy sad angry",
+        "sick healthy",
+        "poor rich",
+        "old new",
+        "cold warm",
+        "sweet sour",
+        "lonely friendly",
+        "angry friendly",
+        "sick strong",
+        "modern old",
+        "fresh old",
+        "big small",
+    )
+]
 
 
 def pleasant(c: Clause) -> bool | None:
@@ -1717,17 +2055,36 @@ def pleasant(c: Clause) -> bool | None:
     return True if en in PLEASANT else False if en in UNPLEASANT else None
 
 
-NEXT_STEP = {"buy": "eat drink read wear repair use", "cook": "eat", "bake": "eat sell", "find": "carry read wear",
-             "order": "eat drink", "build": "sell paint", "wash": "sell wear repair", "steal": "sell hide eat",
-             "open": "close", "look for": "find", "repair": "sell use clean wash", "catch": "eat feed kiss",
-             "take along": "lose", "write": "sign read", "pick up": "open greet hug", "invite": "greet kiss hug",
-             "visit": "help thank hug", "meet": "greet kiss hug thank ask", "draw": "paint", "try on": "buy wear",
-             "wear": "lose", "use": "wash clean lose", "hold": "kiss hug lose"}  # fmt: skip
+NEXT_STEP = {
+    "buy": "eat drink read wear repair use",
+    "cook": "eat",
+    "bake": "eat sell",
+    "find": "carry read wear",
+    "order": "eat drink",
+    "build": "sell paint",
+    "wash": "sell wear repair",
+    "steal": "sell hide eat",
+    "open": "close",
+    "look for": "find",
+    "repair": "sell use clean wash",
+    "catch": "eat feed kiss",
+    "take along": "lose",
+    "write": "sign read",
+    "pick up": "open greet hug",
+    "invite": "greet kiss hug",
+    "visit": "help thank hug",
+    "meet": "greet kiss hug thank ask",
+    "draw": "paint",
+    "try on": "buy wear",
+    "wear": "lose",
+    "use": "wash clean lose",
+    "hold": "kiss hug lose",
+}
 
 
 @construction(4)
 def shared_subject(s: Speaker) -> Pair:
-    """Emma bought an apple and ate it ."""
+    """As in: Emma bought an apple and ate it ."""
     first_verb = s.verb("transitive", lambda v: v.en in NEXT_STEP)
     first = s.clause(s.rng.choice(["present", "past", "past"]), verb=first_verb, extras=0)
     first.company = first.manner = None
@@ -1757,7 +2114,7 @@ def shared_subject(s: Speaker) -> Pair:
 
 @construction(4)
 def possession(s: Speaker) -> Pair:
-    """the teacher 's car is new . the roof of the house is red ."""
+    """As in: the teacher 's car is new . the roof of the house is red ."""
     if s.chance(0.5):
         np = s.noun(OWNED, owner=True, plural=0.15)
         if np.owner is None:
@@ -1769,31 +2126,52 @@ def possession(s: Speaker) -> Pair:
         part = s.pick(LEXICON["parts"])
         whole = s.describe(NP(NOUNS[s.pick(LEXICON["parts"][part].split())], "the"), 0.2)
         np = NP(NOUNS[part], "the", whole=whole)
-        options = {"end": ["strange", "sad", "funny", "exciting"], "price": ["high"],
-                   "colour": ["beautiful", "ugly", "dark"]}.get(part)  # fmt: skip
+        options = {
+            "end": ["strange", "sad", "funny", "exciting"],
+            "price": ["high"],
+            "colour": ["beautiful", "ugly", "dark"],
+        }.get(part)
         if options:
             adjective = ADJECTIVES[s.pick(options)]
             c = Clause(BE, np, s.rng.choice(["present", "past"]))
-            c.predicate = Predicate(adjective, s.pick(["very", "too", "quite"]) if s.chance(0.4) else "")
+            c.predicate = Predicate(
+                adjective, s.pick(["very", "too", "quite"]) if s.chance(0.4) else ""
+            )
         elif s.chance(0.5) and part in ("door", "window"):
             c = Clause(VERBS["transitive"]["open"], s.subject(HUMAN), "past", direct=np)
             c.verb = VERBS["transitive"][s.rng.choice(["open", "close"])]
         else:
-            colours = {"red", "green", "white", "blue", "grey"} if part in ("door", "roof", "wall") else {"broken", "dirty", "clean"}
+            colours = (
+                {"red", "green", "white", "blue", "grey"}
+                if part in ("door", "roof", "wall")
+                else {"broken", "dirty", "clean"}
+            )
             fits = {en for en in colours if part in ADJECTIVES[en].nouns}
-            c = Clause(BE, np, s.rng.choice(["present", "past"]), predicate=Predicate(ADJECTIVES[s.pick(fits)]))
+            c = Clause(
+                BE,
+                np,
+                s.rng.choice(["present", "past"]),
+                predicate=Predicate(ADJECTIVES[s.pick(fits)]),
+            )
     return sentence(c)
 
 
 @construction(3)
 def existence(s: Speaker) -> Pair:
-    """there is a small lake in the forest . ( es gibt )"""
-    place, names = s.rng.choice([
-        ("garden", "plant pet chair table"), ("kitchen", "table cupboard lamp chair staple"),
-        ("room", "bed sofa carpet mirror shelf desk television"), ("village", "church school castle bridge"),
-        ("city", "museum theatre cinema park castle bridge zoo restaurant library"), ("forest", "wild lake mushroom"),
-        ("zoo", "wild elephant restaurant"), ("park", "plant lake restaurant"), ("island", "castle tower hotel beach"),
-    ])  # fmt: skip
+    """As in: there is a small lake in the forest . ( es gibt )"""
+    place, names = s.rng.choice(
+        [
+            ("garden", "plant pet chair table"),
+            ("kitchen", "table cupboard lamp chair staple"),
+            ("room", "bed sofa carpet mirror shelf desk television"),
+            ("village", "church school castle bridge"),
+            ("city", "museum theatre cinema park castle bridge zoo restaurant library"),
+            ("forest", "wild lake mushroom"),
+            ("zoo", "wild elephant restaurant"),
+            ("park", "plant lake restaurant"),
+            ("island", "castle tower hotel beach"),
+        ]
+    )
     np = s.noun(select(names), owner=False, plural=0.3)
     if np.det in ("the", "this", "every", *OWNERS.values()) or np.relative:
         np.det = "many" if np.plural else "" if "mass" in np.noun.tags else "a"
@@ -1807,13 +2185,16 @@ def existence(s: Speaker) -> Pair:
     if s.chance(0.35):
         english = [*english_adverbial(where), there, be, *english_np(np), STOP]
         return Pair(english, [*de_where, gibt, es, *de_np, STOP], [np, where])
-    return Pair([there, be, *english_np(np), *english_adverbial(where), STOP],
-                [es, gibt, *de_np, *de_where, STOP], [np, where])  # fmt: skip
+    return Pair(
+        [there, be, *english_np(np), *english_adverbial(where), STOP],
+        [es, gibt, *de_np, *de_where, STOP],
+        [np, where],
+    )
 
 
 @construction(2)
 def measure(s: Speaker) -> Pair:
-    """the red coat costs twenty euros . my sister is six years old ."""
+    """As in: the red coat costs twenty euros . my sister is six years old ."""
     number = s.pick(set(LEXICON["numerals"]))
     if s.chance(0.5):
         adjective = ADJECTIVES["old"]
@@ -1830,15 +2211,22 @@ def measure(s: Speaker) -> Pair:
     key = next(FRESH)
     return Pair(
         [*english_clause(c), tok(number, (key, 0)), tok("euros", (key, 1)), STOP],
-        [*german_clause(c, "main"), tok(LEXICON["numerals"][number], (key, 0)), tok("Euro", (key, 1)), STOP],
+        [
+            *german_clause(c, "main"),
+            tok(LEXICON["numerals"][number], (key, 0)),
+            tok("Euro", (key, 1)),
+            STOP,
+        ],
         [c],
-    )  # fmt: skip
+    )
 
 
 @construction(4)
 def zu_infinitive(s: Speaker) -> Pair:
-    """the boy tries to open the door . it is important to help the neighbours ."""
-    inner = s.clause("present", frame=s.weighted({"transitive": 6, "dative": 2, "prepositional": 1}), extras=0)
+    """As in: the boy tries to open the door . it is important to help the neighbours ."""
+    inner = s.clause(
+        "present", frame=s.weighted({"transitive": 6, "dative": 2, "prepositional": 1}), extras=0
+    )
     if inner.verb.prefix or inner.verb.stative or "person" not in _tags(inner.subject):
         raise Unfit
     if inner.verb.en in ("suffer from", "lose", "forget", "know", "like"):
@@ -1848,7 +2236,9 @@ def zu_infinitive(s: Speaker) -> Pair:
         for np in (inner.direct, inner.dative, inner.prepositional):
             if np is not None and np.noun:
                 np.adjectives = []
-        adjective = s.pick(["important", "dangerous", "boring", "simple", "useful", "good", "exciting"])
+        adjective = s.pick(
+            ["important", "dangerous", "boring", "simple", "useful", "good", "exciting"]
+        )
         main = Clause(BE, NP(pronoun="it"), s.rng.choice(["present", "past"]))
         main.predicate = Predicate(ADJECTIVES[adjective], s.rng.choice(["", "", "very"]))
         if uses_possessor(inner, inner.subject):
@@ -1859,18 +2249,29 @@ def zu_infinitive(s: Speaker) -> Pair:
         check(main)
     to, zu = tok("to", ("to", main.key)), tok("zu", ("to", main.key))
     verb_words = inner.verb.en.split()
-    en_verb = [tok(verb_words[0], inner.key), *(tok(w, *particle_keys(inner)) for w in verb_words[1:])]
+    en_verb = [
+        tok(verb_words[0], inner.key),
+        *(tok(w, *particle_keys(inner)) for w in verb_words[1:]),
+    ]
     objects = [np for np in (inner.dative, inner.direct, inner.prepositional) if np]
     en = [*english_clause(main), to, *en_verb, *[t for np in objects for t in english_np(np)], STOP]
     middle = german_middle(inner, None, None)
-    de = [*german_clause(main, "main"), comma(("to", main.key)), *middle, zu,
-          tok(inner.verb.infinitive, inner.key), STOP]  # fmt: skip
+    de = [
+        *german_clause(main, "main"),
+        comma(("to", main.key)),
+        *middle,
+        zu,
+        tok(inner.verb.infinitive, inner.key),
+        STOP,
+    ]
     return Pair(en, de, [main, replace(inner, subject=NP(pronoun="he"))])
 
 
 def uses_possessor(c: Clause, subject: NP) -> bool:
     """Whether an object's possessive refers to the subject."""
-    return any(np is not None and np.antecedent is subject for np in (c.direct, c.dative, c.prepositional))
+    return any(
+        np is not None and np.antecedent is subject for np in (c.direct, c.dative, c.prepositional)
+    )
 
 
 def _tags(np: NP) -> frozenset[str]:
@@ -1878,30 +2279,49 @@ def _tags(np: NP) -> frozenset[str]:
     return np.noun.tags if np.noun else frozenset(["person"])
 
 
+EVENTS = {"arrive", "come back", "wake up", "get up", "begin", "depart", "fall asleep"}
+
+
 @construction(5)
 def although_before_while(s: Speaker) -> Pair:
-    """the man works although he is sick . before the guests arrive , we bake a cake ."""
+    """As in: the man works although he is sick . before the guests arrive , we bake a cake ."""
     kind = s.rng.choice(["although", "although", "before", "while"])
     if kind == "although":
-        main = s.clause(s.rng.choice(["present", "past", "progressive"]), extras=0.2,
-                        frame=s.weighted({"intransitive": 3, "transitive": 4, "motion": 2, "dative": 1, "ditransitive": 1}))  # fmt: skip
+        main = s.clause(
+            s.rng.choice(["present", "past", "progressive"]),
+            extras=0.2,
+            frame=s.weighted(
+                {"intransitive": 3, "transitive": 4, "motion": 2, "dative": 1, "ditransitive": 1}
+            ),
+        )
         if main.verb.stative or "person" not in _tags(main.subject) or "kid" in _tags(main.subject):
             raise Unfit
         if s.chance(0.25) and main.tense != "past":
             sub = s.weather()
         else:
             past = "past" if main.tense == "past" else "present"
-            sub = s.state(same_subject(main.subject), past, ["tired", "sick", "sad", "hungry", "old", "poor"])
+            sub = s.state(
+                same_subject(main.subject), past, ["tired", "sick", "sad", "hungry", "old", "poor"]
+            )
             sub.predicate.degree = sub.predicate.degree.replace("too", "very")
-            if sub.predicate.adjective.en in (main.verb.why or "").split() or main.subject.adjectives:
+            if (
+                sub.predicate.adjective.en in (main.verb.why or "").split()
+                or main.subject.adjectives
+            ):
                 raise Unfit
         return joined(main, ("although", "obwohl"), sub)
     if kind == "before":
         tense = s.rng.choice(["past", "present"])
-        event = s.verb("intransitive", lambda v: v.en in ("arrive", "come back", "wake up", "get up", "begin", "depart", "fall asleep"))
+        event = s.verb("intransitive", lambda v: v.en in EVENTS)
         sub = s.clause(tense, verb=event, extras=0)
         main = s.clause("past", extras=0.1) if tense == "past" else s.clause("future", extras=0.1)
-        if main.verb.stative or main.verb.en in ("begin", "depart", "arrive", "come back", "wake up"):
+        if main.verb.stative or main.verb.en in (
+            "begin",
+            "depart",
+            "arrive",
+            "come back",
+            "wake up",
+        ):
             raise Unfit
         return sub_first(("before", "bevor"), sub, main)
     sub, main = s.clause("progressive", extras=0.2), s.clause("progressive", extras=0.2)
@@ -1912,15 +2332,28 @@ def although_before_while(s: Speaker) -> Pair:
 
 @construction(5)
 def predicate(s: Speaker) -> Pair:
-    """the red shoes are too expensive . we were very tired ."""
-    group = s.weighted({"person": 4, "animal": 2, "thing": 3, "place building": 3, "edible plant": 2, "abstract event": 2})
+    """As in: the red shoes are too expensive . we were very tired ."""
+    group = s.weighted(
+        {
+            "person": 4,
+            "animal": 2,
+            "thing": 3,
+            "place building": 3,
+            "edible plant": 2,
+            "abstract event": 2,
+        }
+    )
     subject = s.subject(select(group)) if group == "person" else s.noun(select(group), owner=False)
     if subject.det in ("", "a") and subject.noun and not subject.both:
         raise Unfit
     if s.chance(0.12) and group in ("person", "animal"):
         c = Clause(BECOME, subject, s.rng.choice(["present", "past", "progressive"]))
-        c.predicate = Predicate(ADJECTIVES[s.pick(["tired", "hungry", "nervous", "sick", "angry", "thirsty", "sad"])])
-        if subject.noun and subject.noun.en not in c.predicate.adjective.nouns or subject.pronoun == "you":
+        c.predicate = Predicate(
+            ADJECTIVES[s.pick(["tired", "hungry", "nervous", "sick", "angry", "thirsty", "sad"])]
+        )
+        if (
+            subject.noun and subject.noun.en not in c.predicate.adjective.nouns
+        ) or subject.pronoun == "you":
             raise Unfit
         return sentence(c)
     c = s.state(subject)
@@ -1933,8 +2366,18 @@ def predicate(s: Speaker) -> Pair:
 @construction(0)
 def long_sentence(s: Speaker) -> Pair:
     """Two or three of the others, joined by "and" or "but": only for test_long.tsv."""
-    names = ["relative_clause", "because", "that_clause", "if_clause", "although_before_while", "statement",
-             "fronted_time", "modal", "shared_subject", "indirect_question"]  # fmt: skip
+    names = [
+        "relative_clause",
+        "because",
+        "that_clause",
+        "if_clause",
+        "although_before_while",
+        "statement",
+        "fronted_time",
+        "modal",
+        "shared_subject",
+        "indirect_question",
+    ]
     first, second = (CONSTRUCTIONS[name][1](s) for name in s.rng.sample(names, 2))
     en, de = s.rng.choice([("and", "und"), ("but", "aber")])
     mark = [tok(",", "mid comma")]
@@ -1950,24 +2393,43 @@ def long_sentence(s: Speaker) -> Pair:
 
 def retag(token: Token) -> Token:
     """Keep the second sentence's shared keys ("conj", "comma") apart from the first's."""
-    mine = [frozenset((k, 2) if isinstance(k, str) else k for k in keys) for keys in (token.keys, token.maybe)]
+    mine = [
+        frozenset((k, 2) if isinstance(k, str) else k for k in keys)
+        for keys in (token.keys, token.maybe)
+    ]
     return Token(token.text, *mine)
 
 
 # ------------------------------------------------------------------ the corpus
 
 
+INNER = {  # where the phrases within a phrase are
+    NP: ("owner", "whole", "content", "relative"),
+    Relative: ("clause",),
+    Adverbial: ("np",),
+    Predicate: ("than",),
+    Clause: (
+        "subject",
+        "direct",
+        "dative",
+        "prepositional",
+        "predicate",
+        "company",
+        "place",
+        "time",
+    ),
+}
+
+
 def walk(part: object) -> Iterator[object]:
-    """All phrases within a phrase."""
+    """All phrases within a phrase, but not the gap of a relative clause."""
+    if isinstance(part, NP) and part.gap:
+        return
     yield part
-    for name in getattr(part, "__dataclass_fields__", {}):
-        inner = getattr(part, name)
-        if name in ("antecedent", "gap", "noun", "verb", "adjectives"):
-            continue
-        for item in inner if isinstance(inner, tuple) else [inner]:
-            is_gap = isinstance(part, Clause) and isinstance(item, NP) and item.gap
-            if isinstance(item, NP | Clause | Adverbial | Predicate | Relative) and not is_gap:
-                yield from walk(item)
+    inner = [getattr(part, name) for name in INNER[type(part)]]
+    for phrase in [*inner, *(getattr(part, "both", None) or ())]:
+        if phrase is not None:
+            yield from walk(phrase)
 
 
 def content_words(pair: Pair) -> list[tuple[str, str]]:
@@ -1975,7 +2437,13 @@ def content_words(pair: Pair) -> list[tuple[str, str]]:
     out = []
     for phrase in (p for root in pair.phrases for p in walk(root)):
         if isinstance(phrase, NP):
-            out += [("noun", phrase.noun.en)] if phrase.noun else [("name", phrase.name)] if phrase.name else []
+            out += (
+                [("noun", phrase.noun.en)]
+                if phrase.noun
+                else [("name", phrase.name)]
+                if phrase.name
+                else []
+            )
             out += [("adjective", a.en) for a in phrase.adjectives]
         elif isinstance(phrase, Predicate):
             out.append(("adjective", phrase.adjective.en))
@@ -1999,8 +2467,12 @@ def held_out_pairs(rng: random.Random) -> set[tuple[str, str]]:
     """Pairs of words that stand together in no sentence outside test_compositional.tsv."""
     adjective = sorted((a.en, n) for a in ADJECTIVES.values() for n in a.nouns if len(a.nouns) > 12)
     verb = sorted(
-        {(v.en, n) for v in VERBS["transitive"].values() for n in OBJECTS[v]
-         if len(OBJECTS[v]) > 8 and " " not in v.en and v.en != "like"}
+        {
+            (v.en, n)
+            for v in VERBS["transitive"].values()
+            for n in OBJECTS[v]
+            if len(OBJECTS[v]) > 8 and " " not in v.en and v.en != "like"
+        }
     )
     chosen: set[tuple[str, str]] = set()
     for options in (adjective, verb):
@@ -2068,13 +2540,19 @@ class Corpus:
         if max(Counter(found).values(), default=1) > 1:
             return None  # "the man sees the man"
         english, german = tidy(pair.english), tidy(pair.german)
-        line = Line(" ".join(t.text for t in english), " ".join(t.text for t in german),
-                    align(english, german), name)  # fmt: skip
+        line = Line(
+            " ".join(t.text for t in english),
+            " ".join(t.text for t in german),
+            align(english, german),
+            name,
+        )
         known = self.german_of.setdefault(line.english, line.german)
         if known != line.german:
             raise ValueError(f"two translations of {line.english!r}: {known!r}, {line.german!r}")
         present = {word for _, word in found}
-        line.held_out = frozenset((a, b) for a in present for b in self.partners.get(a, ()) if b in present)
+        line.held_out = frozenset(
+            (a, b) for a in present for b in self.partners.get(a, ()) if b in present
+        )
         if line.held_out and not (len(line.held_out) == 1 and line.held_out <= related_pairs(pair)):
             return None
         return line
@@ -2109,7 +2587,9 @@ class Corpus:
             files[name] = pool[start : start + size]
             start += size
         seen = {word for line in files["train"] for word in line.words}
-        files["test_compositional"] = [x for x in compositional if seen.issuperset(x.words)][:EXTRA_SIZE]
+        files["test_compositional"] = [x for x in compositional if seen.issuperset(x.words)][
+            :EXTRA_SIZE
+        ]
         files["test_long"] = self.long_lines(max(max(x.length) for x in files["train"]), seen)
         return files
 
