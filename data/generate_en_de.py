@@ -931,56 +931,8 @@ OWNED = select(
 )
 WITH_RELATIVE = select("person animal thing building plant house fruit")
 BARE_MASS = select("staple drink money time")
-FOR_SOMEONE = {"buy", "cook", "bake", "build", "paint", "draw", "sing", "open", "repair"}
-TOGETHER = {
-    "sing",
-    "dance",
-    "play",
-    "work",
-    "swim",
-    "live",
-    "go",
-    "travel",
-    "fly",
-    "wait",
-    "come",
-    "drive",
-    "stay",
-    "come back",
-}
-CONTAINERS = {
-    "glass": {"water", "milk", "juice", "beer", "wine"},
-    "cup": {"coffee", "tea"},
-    "bottle": {"water", "milk", "juice", "beer", "wine"},
-}
+SENSE = LEXICON["sense"]
 COLOURS = {"red", "blue", "green", "yellow", "black", "white", "brown", "grey"}
-YOU_VERBS = {
-    "live",
-    "work",
-    "read",
-    "buy",
-    "sleep",
-    "eat",
-    "drink",
-    "need",
-    "love",
-    "go",
-    "come",
-    "see",
-    "know",
-    "help",
-    "play",
-    "cook",
-    "visit",
-    "write",
-    "learn",
-    "have",
-    "be",
-    "stay",
-    "wait for",
-    "look for",
-    "drive",
-}
 FRAMES = {
     "transitive": 34,
     "intransitive": 17,
@@ -1155,9 +1107,9 @@ class Speaker:
 
     def portion(self) -> NP:
         """A glass of water, two cups of tea."""
-        container = self.pick(CONTAINERS)
+        container = self.pick(LEXICON["containers"])
         plural = self.chance(0.25)
-        content = NP(NOUNS[self.pick(CONTAINERS[container])])
+        content = NP(NOUNS[self.pick(LEXICON["containers"][container].split())])
         det = self.rng.choice(["two", "three", "four"]) if plural else "a"
         return NP(NOUNS[container], det, plural, content=content)
 
@@ -1257,9 +1209,14 @@ class Speaker:
         person = subject.noun is None or "person" in subject.noun.tags
         if manners and self.chance(extras * 0.4):
             c.manner = self.adverb("manner", manners)
-        elif verb.en in TOGETHER and person and self.chance(extras * 0.4):
+        elif verb.en in SENSE["together"] and person and self.chance(extras * 0.4):
             c.company = self.with_whom(self.rng.choice(["with", "with", "without"]), subject)
-        elif verb.en in FOR_SOMEONE and person and c.direct and self.chance(extras * 0.4):
+        elif (
+            verb.en in SENSE["for_someone"].split()
+            and person
+            and c.direct
+            and self.chance(extras * 0.4)
+        ):
             c.company = self.with_whom("for", subject)
 
     def when(self, c: Clause) -> None:
@@ -1286,7 +1243,7 @@ class Speaker:
         degree = ""
         if adjective.comparative and self.chance(0.3):
             degree = self.pick(LEXICON["adverbs"]["degree"])
-            if degree == "too" and adjective.en in PLEASANT:
+            if degree == "too" and adjective.en in SENSE["pleasant"].split():
                 degree = "very"
         tense = tense or self.weighted({"present": 3, "past": 1})
         return Clause(BE, subject, tense, predicate=Predicate(adjective, degree))
@@ -1319,7 +1276,7 @@ def check(c: Clause) -> None:
     if c.tense == "progressive" and c.verb.stative:
         raise Unfit
     lexical = c.tense in ("present", "progressive") and not c.modal
-    if lexical and c.subject.pronoun == "you" and c.verb.en not in YOU_VERBS:
+    if lexical and c.subject.pronoun == "you" and c.verb.en not in SENSE["you"]:
         raise Unfit
 
 
@@ -1705,15 +1662,14 @@ def because(s: Speaker) -> Pair:
     go = find_verb(s.pick({"go", "drive", "come", "stay", "wait", "come back", "get up"}))
     c = s.clause(s.rng.choice(["present", "future", "progressive"]), verb=go, extras=0)
     why = find_verb(
-        s.pick(REASONS.split()) if s.chance(0.8) else s.pick({"look for", "pick up", "look after"})
+        s.pick(SENSE["reasons"].split())
+        if s.chance(0.8)
+        else s.pick({"look for", "pick up", "look after"})
     )
     reason = modal_clause(s, same_subject(c.subject), why)
     if reason.tense == "past" or reason.modal not in ("want", "must"):
         raise Unfit
     return joined(c, ("because", "weil"), reason)
-
-
-REASONS = "buy sell visit help meet work read write repair cook bake learn order watch clean feed wash open"
 
 
 def same_subject(np: NP) -> NP:
@@ -1947,7 +1903,11 @@ def two_clauses(s: Speaker) -> Pair:
         second = s.state(stands_for(first.subject), first.tense)
         good, bad = pleasant(first), pleasant(second)
         said = {first.predicate.adjective.en, second.predicate.adjective.en}
-        if good == bad or None in (good, bad) or any(len(said & group) == 2 for group in OPPOSITES):
+        if (
+            good == bad
+            or None in (good, bad)
+            or any(said <= set(group.split()) for group in SENSE["opposites"])
+        ):
             raise Unfit
         link, comma_needed = ("but", "aber"), True
     mark = [tok(",", "comma")] if comma_needed else []
@@ -1959,140 +1919,29 @@ def two_clauses(s: Speaker) -> Pair:
     )
 
 
-PLEASANT = set(
-    [
-        "friendly",
-        "happy",
-        "clever",
-        "rich",
-        "strong",
-        "brave",
-        "polite",
-        "healthy",
-        "famous",
-        "honest",
-        "cheap",
-        "clean",
-        "beautiful",
-        "interesting",
-        "exciting",
-        "simple",
-        "useful",
-        "funny",
-        "fresh",
-        "sweet",
-        "delicious",
-        "warm",
-        "quiet",
-        "fast",
-        "comfortable",
-        "modern",
-        "good",
-        "patient",
-        "new",
-    ]
-)
-UNPLEASANT = set(
-    [
-        "sad",
-        "tired",
-        "hungry",
-        "thirsty",
-        "angry",
-        "lazy",
-        "poor",
-        "nervous",
-        "sick",
-        "lonely",
-        "expensive",
-        "heavy",
-        "dirty",
-        "ugly",
-        "broken",
-        "boring",
-        "dangerous",
-        "sour",
-        "cold",
-        "loud",
-        "slow",
-        "dark",
-        "empty",
-        "strange",
-        "wrong",
-        "strict",
-        "old",
-        "small",
-    ]
-)
-OPPOSITES = [
-    set(words.split())
-    for words in (
-        "beautiful ugly",
-        "cheap expensive",
-        "clean dirty",
-        "boring interesting exciting funny",
-        "fast slow",
-        "loud quiet",
-        "happy sad angry",
-        "sick healthy",
-        "poor rich",
-        "old new",
-        "cold warm",
-        "sweet sour",
-        "lonely friendly",
-        "angry friendly",
-        "sick strong",
-        "modern old",
-        "fresh old",
-        "big small",
-    )
-]
-
-
 def pleasant(c: Clause) -> bool | None:
     """Whether a state is welcome; None if neither."""
     en = c.predicate.adjective.en
-    return True if en in PLEASANT else False if en in UNPLEASANT else None
-
-
-NEXT_STEP = {
-    "buy": "eat drink read wear repair use",
-    "cook": "eat",
-    "bake": "eat sell",
-    "find": "carry read wear",
-    "order": "eat drink",
-    "build": "sell paint",
-    "wash": "sell wear repair",
-    "steal": "sell hide eat",
-    "open": "close",
-    "look for": "find",
-    "repair": "sell use clean wash",
-    "catch": "eat feed kiss",
-    "take along": "lose",
-    "write": "sign read",
-    "pick up": "open greet hug",
-    "invite": "greet kiss hug",
-    "visit": "help thank hug",
-    "meet": "greet kiss hug thank ask",
-    "draw": "paint",
-    "try on": "buy wear",
-    "wear": "lose",
-    "use": "wash clean lose",
-    "hold": "kiss hug lose",
-}
+    return (
+        True
+        if en in SENSE["pleasant"].split()
+        else False
+        if en in SENSE["unpleasant"].split()
+        else None
+    )
 
 
 @construction(4)
 def shared_subject(s: Speaker) -> Pair:
     """As in: Emma bought an apple and ate it ."""
-    first_verb = s.verb("transitive", lambda v: v.en in NEXT_STEP)
+    first_verb = s.verb("transitive", lambda v: v.en in LEXICON["next_step"])
     first = s.clause(s.rng.choice(["present", "past", "past"]), verb=first_verb, extras=0)
     first.company = first.manner = None
     if first.direct.antecedent and first_verb.en in ("buy", "order", "steal", "build"):
         raise Unfit
     if not first.direct.noun or first.direct.content or first.direct.both or not first.direct.det:
         raise Unfit
-    verb = find_verb(s.pick(NEXT_STEP[first_verb.en].split()))
+    verb = find_verb(s.pick(LEXICON["next_step"][first_verb.en].split()))
     if first.direct.noun.en not in (OBJECTS[verb] or DATIVES[verb]):
         raise Unfit
     thing = stands_for(first.direct)
