@@ -927,7 +927,8 @@ SUBJECTS, OBJECTS, DATIVES = chosen_by("subject"), chosen_by("object"), chosen_b
 PLACES, GOALS = chosen_by("place"), chosen_by("goal")
 HUMAN = select("person -kid")
 OWNED = select(
-    "kin animal.pet clothing car bicycle boat motorcycle tool house garden device dream plan idea room"
+    "kin animal.pet clothing car bicycle boat motorcycle tool house garden device "
+    "dream plan idea room"
 )
 WITH_RELATIVE = select("person animal thing building plant house fruit")
 BARE_MASS = select("staple drink money time")
@@ -1035,8 +1036,8 @@ class Speaker:
         np.det = self.rng.choice(
             ["my", "your", "our"] if girl else ["my", "your", "his", "her", "our"]
         )
-        animal = subject is not None and subject.noun and "animal" in subject.noun.tags
-        if animal and "kin" in np.noun.tags:
+        thing = subject is not None and subject.noun and "person" not in subject.noun.tags
+        if thing and "kin" in np.noun.tags:
             return
         if subject is not None and not girl and self.chance(0.75):
             np.det = OWNERS[subject.they]
@@ -1197,6 +1198,9 @@ class Speaker:
             c.prepositional = self.object(OBJECTS[verb], subject)
         elif OBJECTS[verb]:
             c.direct = self.object(OBJECTS[verb], subject, verb)
+            if verb is HAVE and c.direct.definite and not c.direct.plural:
+                c.direct.owner = c.direct.antecedent = None
+                c.direct.det = "" if "mass" in c.direct.noun.tags else "a"
         if frame == "motion":
             c.place = self.place(verb, GOALS[verb], goal=True)
         elif frame == "location" and verb.en == "lie":
@@ -1432,6 +1436,8 @@ def negation(s: Speaker) -> Pair:
     if c.verb is HAVE and c.direct.det in ("a", "") and s.chance(0.7):
         c.direct.det, c.negated = "no", False
         return sentence(c)
+    if c.verb is HAVE and c.direct.definite:
+        raise Unfit
     for np in (c.direct, c.dative, c.prepositional, c.subject):
         if (
             np is not None
@@ -1501,7 +1507,7 @@ def yes_no_question(s: Speaker) -> Pair:
     c = modal_clause(s) if r < 0.25 else s.clause(extras=0.3)
     if r > 0.85:
         c = s.state(s.subject(HUMAN, simple=True))
-    if c.modal == "would" or c.tense == "future":
+    if c.modal == "would" or c.tense == "future" or (c.subject.pronoun == "I" and not c.modal):
         raise Unfit
     if 0.25 <= r <= 0.85 and s.chance(0.2):
         s.when(c)
@@ -1543,6 +1549,8 @@ def questioned(s: Speaker) -> tuple[Clause, NP | Adverbial]:
         frame = s.rng.choice(["motion", "location", "location"])
         c = s.clause(frame=frame)
         goal = "to" if frame == "motion" else ""
+        if c.verb.en == "come":
+            raise Unfit
         c.place = Adverbial("where", "wohin" if goal else "wo")
         c.company = c.manner = None
         return c, c.place
@@ -1658,6 +1666,11 @@ def because(s: Speaker) -> Pair:
             else s.verb("transitive", lambda v: v.en in ("wear", "close"))
         )
         c = s.clause("present", verb=verb, extras=0)
+        clothes = "coat hat jacket sweater scarf glove cap".split()
+        if c.direct is not None and c.verb.en == "wear" and c.direct.noun.en not in clothes:
+            raise Unfit
+        if c.place and c.place.np.noun and c.place.np.noun.tags & {"nature", "garden"}:
+            raise Unfit
         return joined(c, ("because", "weil"), s.weather())
     go = find_verb(s.pick({"go", "drive", "come", "stay", "wait", "come back", "get up"}))
     c = s.clause(s.rng.choice(["present", "future", "progressive"]), verb=go, extras=0)
@@ -2044,7 +2057,7 @@ def existence(s: Speaker) -> Pair:
 @construction(2)
 def measure(s: Speaker) -> Pair:
     """As in: the red coat costs twenty euros . my sister is six years old ."""
-    number = s.pick(set(LEXICON["numerals"]))
+    number = s.pick(set(LEXICON["numerals"]) - {"twenty"})
     if s.chance(0.5):
         adjective = ADJECTIVES["old"]
         subject = s.subject(select("kid pet daughter son house tree -baby"), simple=True)
