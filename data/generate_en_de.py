@@ -1666,7 +1666,7 @@ def because(s: Speaker) -> Pair:
             else s.verb("transitive", lambda v: v.en in ("wear", "close"))
         )
         c = s.clause("present", verb=verb, extras=0)
-        clothes = "coat hat jacket sweater scarf glove cap".split()
+        clothes = ["coat", "hat", "jacket", "sweater", "scarf", "glove", "cap"]
         if c.direct is not None and c.verb.en == "wear" and c.direct.noun.en not in clothes:
             raise Unfit
         if c.place and c.place.np.noun and c.place.np.noun.tags & {"nature", "garden"}:
