@@ -1572,7 +1572,7 @@ def questioned(s: Speaker) -> tuple[Clause, NP | Adverbial]:
             raise Unfit
         c.dative = NP(question="who")
         return c, c.dative
-    if not old.noun or old.content or old.both or c.verb.en in ("look for", "hunt"):
+    if not old.noun or old.content or old.both or c.verb.en in ("look for", "hunt", "answer"):
         raise Unfit
     if kind == "object":
         person = "person" in old.noun.tags
