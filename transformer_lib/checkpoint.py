@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from transformer_lib.data import BPEVocabulary, Vocabulary
 from transformer_lib.transformer import Transformer, TransformerConfig
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
 FORMAT, VERSION = "transformer_lib checkpoint", 1
 WEIGHTS_FILE, JSON_FILE = "model.safetensors", "checkpoint.json"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+VOCABULARIES = {kind.__name__: kind for kind in (Vocabulary, BPEVocabulary)}
 
 # What a file may ask for before it is known to be honest. Positions are computed, not saved,
 # so their number is the one size that the weights do not vouch for.
@@ -42,8 +44,8 @@ MOST_POSITIONS = 100_000
 def save_checkpoint(
     folder: str | Path,
     model: Transformer,
-    src_vocabulary: Any,
-    tgt_vocabulary: Any,
+    src_vocabulary: Vocabulary,
+    tgt_vocabulary: Vocabulary,
     card: dict | None = None,
 ) -> None:
     """Save a model and what it needs to translate, as two files in a folder.
@@ -86,7 +88,7 @@ def save_checkpoint(
     _write(Path(folder, JSON_FILE), (text + "\n").encode("utf-8"))
 
 
-def load_checkpoint(folder: str | Path) -> tuple[Transformer, Any, Any, dict]:
+def load_checkpoint(folder: str | Path) -> tuple[Transformer, Vocabulary, Vocabulary, dict]:
     """Load what `save_checkpoint` saved; safe with files from strangers.
 
     Args:
@@ -115,16 +117,12 @@ def load_checkpoint(folder: str | Path) -> tuple[Transformer, Any, Any, dict]:
     if hashlib.sha256(data).hexdigest() != description["weights_sha256"]:
         raise ValueError(f"{weights_path}: not the file that {JSON_FILE} was saved with")
 
-    # The model is first built without memory: only sizes that the file really holds get some.
-    if config.num_encoder_layers + config.num_decoder_layers > len(tensors):
-        raise ValueError(f"{path}: more layers in the config than tensors in {WEIGHTS_FILE}")
-    try:
-        with torch.device("meta"):
-            shell = Transformer(config).to(dtype)
-    except (RuntimeError, OverflowError, TypeError) as error:
-        raise ValueError(f"{path}: impossible sizes in the config: {error}") from None
-    _check_tensors(shell, tensors, weights_path)
-
+    # Memory is taken only for numbers that the file really holds.
+    needed, held = _count(config), sum(tensor.numel() for tensor in tensors.values())
+    if needed != held:
+        raise ValueError(
+            f"{weights_path}: holds {held:,} numbers, but a model of this config has {needed:,}"
+        )
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         model = Transformer(config).to(dtype).eval()
     load_weights(model, tensors, weights_path)
@@ -160,20 +158,25 @@ def save_training(
     write_tensors(path, tensors, progress)
 
 
-def load_training(path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
+def load_training(
+    path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: dict
+) -> dict:
     """Put model and optimizer back to where `save_training` saved them.
 
     Args:
         path: the file.
         model, optimizer: of the same kind and sizes as those saved; changed in place.
+        config: how the training goes on; must be what the progress holds as "config".
 
     Returns:
         the progress that was saved.
 
     Raises:
-        ValueError: the file is damaged, or is not of this model and optimizer.
+        ValueError: the file is damaged, or is not of this model, optimizer and config.
     """
     tensors, progress = read_tensors(path)
+    if progress.get("config") != config:
+        raise ValueError(f"{path}: trained with {progress.get('config')}, not with {config}")
     load_weights(model, _below("model.", tensors), path)
     saved = _below("optimizer.", tensors)
     for name, parameter in model.named_parameters():
@@ -309,6 +312,20 @@ def _read_config(path: Path, values: Any) -> TransformerConfig:
     return config
 
 
+def _count(config: TransformerConfig) -> int:
+    """Count the weights of a model without building it."""
+    d, d_ff, decoders = config.d_model, config.d_ff, config.num_decoder_layers
+    attention, feed_forward, norm = 4 * (d * d + d), 2 * d * d_ff + d_ff + d, 2 * d
+    encoder = config.num_encoder_layers * (attention + feed_forward + 2 * norm)
+    decoder = decoders * (2 * attention + feed_forward + 3 * norm)
+    words = config.tgt_vocab_size
+    if config.share_embeddings is not True:
+        words += config.src_vocab_size
+    if not config.share_embeddings:
+        words += config.tgt_vocab_size
+    return encoder + decoder + words * d + 2 * norm * config.norm_first
+
+
 def _check_tensors(model: nn.Module, tensors: dict[str, Tensor], source: str | Path) -> None:
     expected = weights(model)
     prefix = f"{source}: " if source else ""
@@ -325,7 +342,9 @@ def _check_tensors(model: nn.Module, tensors: dict[str, Tensor], source: str | P
             raise ValueError(f"{prefix}{name} is {kind}, but the model's is {wanted}")
 
 
-def _check_vocabularies(config: TransformerConfig, src_vocabulary: Any, tgt_vocabulary: Any):
+def _check_vocabularies(
+    config: TransformerConfig, src_vocabulary: Vocabulary, tgt_vocabulary: Vocabulary
+) -> None:
     for name, vocabulary in (("src", src_vocabulary), ("tgt", tgt_vocabulary)):
         size = getattr(config, f"{name}_vocab_size")
         if len(vocabulary) != size:
@@ -335,19 +354,13 @@ def _check_vocabularies(config: TransformerConfig, src_vocabulary: Any, tgt_voca
             )
 
 
-def _vocabulary_classes() -> dict[str, type]:
-    from transformer_lib.data import BPEVocabulary, Vocabulary
-
-    return {"Vocabulary": Vocabulary, "BPEVocabulary": BPEVocabulary}
-
-
-def _describe(vocabulary: Any) -> dict:
+def _describe(vocabulary: Vocabulary) -> dict:
     return {"class": type(vocabulary).__name__, "content": vocabulary.to_dict()}
 
 
-def _read_vocabulary(path: Path, description: Any) -> Any:
+def _read_vocabulary(path: Path, description: Any) -> Vocabulary:
     try:
-        return _vocabulary_classes()[description["class"]].from_dict(description["content"])
+        return VOCABULARIES[description["class"]].from_dict(description["content"])
     except Exception as error:  # from_dict was given anything at all, so it may raise anything
         raise ValueError(f"{path}: damaged vocabulary: {error!r}") from None
 

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from transformer_lib.checkpoint import load_training, read_tensors, save_training, save_weights
+from transformer_lib.data import Batch, Batches
 from transformer_lib.masks import padding_mask
 from transformer_lib.transformer import Transformer
 
@@ -159,7 +160,7 @@ class TokenLoss(nn.Module):
         return label_smoothed_loss(logits, labels[real], self.smoothing, pad_id, "sum")
 
 
-def mean_loss(model: Transformer, batches: Sequence, smoothing: float = 0.0) -> float:
+def mean_loss(model: Transformer, batches: Sequence[Batch], smoothing: float = 0.0) -> float:
     """Measure a model on batches: cross-entropy per real target token, without dropout.
 
     Args:
@@ -169,6 +170,9 @@ def mean_loss(model: Transformer, batches: Sequence, smoothing: float = 0.0) -> 
 
     Returns:
         the mean in nats; its exponential is the perplexity.
+
+    Raises:
+        ValueError: there is no real target token to take the mean of.
     """
     training, device = model.training, model.output.weight.device
     loss, tokens = TokenLoss(model, smoothing).eval(), 0
@@ -178,6 +182,8 @@ def mean_loss(model: Transformer, batches: Sequence, smoothing: float = 0.0) -> 
             total += loss(src.to(device), tgt.to(device))
             tokens += int((tgt[:, 1:] != model.config.pad_id).sum())
     model.train(training)
+    if not tokens:
+        raise ValueError("no batches to measure the loss on")
     return total.item() / tokens
 
 
@@ -223,16 +229,17 @@ def join_processes() -> tuple[int, int]:
     if not distributed.is_available():
         return 0, 1
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not distributed.is_initialized():
-        if torch.cuda.is_available():
+        gpu = torch.cuda.is_available()
+        if gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
     if not distributed.is_initialized():
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
 
 
 def accumulate_gradients(
-    loss: nn.Module, batches: Sequence, pad_id: int = 0, precision: str = "float32"
+    loss: nn.Module, batches: Sequence[Batch], pad_id: int = 0, precision: str = "float32"
 ) -> Tensor:
     """Add to each weight's gradient that of several batches, as if they were one large batch.
 
@@ -266,9 +273,9 @@ def accumulate_gradients(
 
 def train(
     model: Transformer,
-    batches: Callable[[int], Sequence],
+    batches: Callable[[int], Sequence[Batch]],
     config: TrainingConfig | None = None,
-    validate: Callable[[Transformer], dict] | Sequence | None = None,
+    validate: Callable[[Transformer], dict] | Sequence[Batch] | Batches | None = None,
     folder: str | Path | None = None,
     on_step: Callable[[dict], None] | None = None,
     progress: bool = True,
@@ -297,22 +304,24 @@ def train(
 
     Raises:
         FloatingPointError: loss or gradient is infinite or NaN; names the step and its batches.
-        ValueError: an epoch has no batches, or the folder holds a training of another kind.
+        ValueError: an epoch has no batches, or the folder holds another training: of another
+            model, or with other settings.
     """
     config, (rank, world) = config or TrainingConfig(), join_processes()
     device, pad_id = model.output.weight.device, model.config.pad_id
     loss: nn.Module = TokenLoss(model, config.label_smoothing)
     adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
 
-    state = {"config": asdict(config), "step": 0, "epoch": 0, "position": 0, "history": []}
+    free = ("epochs", "save_every", "keep")  # may change when a training goes on
+    kind = {name: value for name, value in asdict(config).items() if name not in free}
+    state = {"config": kind, "step": 0, "epoch": 0, "position": 0, "history": []}
     latest = Path(folder, "latest.safetensors") if folder else None
     if latest and latest.exists():
-        state = load_training(latest, model, adam)
-        changeable = {name: getattr(config, name) for name in ("epochs", "save_every", "keep")}
-        if state["config"] | changeable != asdict(config):
-            raise ValueError(f"{latest} was trained with {state['config']}, not with {config}")
+        state = load_training(latest, model, adam, kind)
     if rank > 0:
         latest = None  # one process saves for all
+    if isinstance(validate, Batches):
+        validate = validate(0)  # the same batches after each epoch
     if world > 1:
         loss = DistributedDataParallel(loss, broadcast_buffers=False)
 
@@ -350,7 +359,7 @@ def train(
                     save_training(latest, model, adam, state)
                 if on_step:
                     on_step(row)
-                bar.set_postfix(loss=f"{mean:.3f}")
+                bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
 
             if validate is not None:
                 model.eval()
