@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 LIBRARY = HERE.parent / "transformer_lib"
 AT_ONCE, TIME_LIMIT = 2, 120  # processes, seconds
 
-# Never the library itself. The last three are what torch imports when a test first compares
+# Never the library itself. The three below torch are what it imports when a test first compares
 # two tensors, runs a backward pass or asks for the device "meta".
 USED_BY_TESTS = (
     "pytest",
@@ -36,6 +36,8 @@ USED_BY_TESTS = (
     "torch.distributed.tensor",
     "torch.fx.experimental.symbolic_shapes",
     "torch._dynamo",
+    "tokenizers",
+    "pooch",
 )
 
 LAYER = "Layer(d_model, num_heads, d_ff, dropout, norm_first)"
@@ -455,14 +457,18 @@ MUTANTS = {
         ("config can change", "frozen=True", "frozen=False"),
     ],
     "checkpoint": [
-        ("written in place", "os.replace(part, path)", "path.write_bytes(data)"),
+        ("written in place", 'part = path.with_name(path.name + ".part")', "part = path"),
         (
             "tied weights saved twice",
             "first_names.setdefault(id(tensor), ",
             "first_names.setdefault(name, ",
         ),
         ("a shared vocabulary saved twice", "None if shared else", "None if False else"),
-        ("the checksum not compared", 'description["weights_sha256"]:', '"" and True:'),
+        (
+            "the checksum not compared",
+            'if hashlib.sha256(data).hexdigest() != description["weights_sha256"]:',
+            "if False:",
+        ),
         ("built before it is counted", "if needed != held:", "if False:"),
         ("names not compared", "        if names:\n", "        if False:\n"),
         ("shapes not compared", "tuple(t.shape), t.dtype) for", "0, t.dtype) for"),
@@ -537,8 +543,8 @@ MUTANTS = {
         ("float32 not exact", 'before if precision == "float32" else "medium"', '"medium"'),
         (
             "no autocast",
-            '        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):',
-            "        if True:",
+            'torch.bfloat16, enabled=precision == "bfloat16"',
+            "torch.bfloat16, enabled=False",
         ),
         (
             "mean of means",
@@ -686,6 +692,33 @@ MUTANTS = {
             "from transformer_lib.masks import causal_mask, padding_mask",
             "from transformer_lib.masks import padding_mask",
         ),
+    ],
+    "data": [
+        ("decoding runs on after the end", "                break\n", "                continue\n"),
+        ("capitals are never known", "if lower else core[0]", "if False else core[0]"),
+        (
+            "BPE joins words and punctuation",
+            r"]\w+)*|{SPACE}?[^",
+            r"]\w+)*[^\w{SPACE}]*|{SPACE}?[^",
+        ),
+        (
+            "the source has no end",
+            "[*src_vocabulary.encode(pair.src), END]",
+            "[*src_vocabulary.encode(pair.src)]",
+        ),
+        ("the target has no start", "[START, *tgt_vocabulary", "[*tgt_vocabulary"),
+        ("the budget counts the target only", "longest = max(src, tgt)", "longest = tgt"),
+        ("no up and down in turn", " * (-1) ** longest", ""),
+        ("a batch one pair too large", "(i + 1 - self._cuts[-1])", "(i - self._cuts[-1])"),
+        ("the last pair is lost", "*self._cuts[1:], None]", "*self._cuts[1:], -1]"),
+        ("batches not shuffled", "        chunks.sort(key=lambda chunk: draw())\n", ""),
+        ("pairs not shuffled", "(_by_length(row), draw())", "_by_length(row)"),
+        ("each epoch alike", 'f"{self.seed} {epoch}"', 'f"{self.seed}"'),
+        ("seed plus epoch", 'f"{self.seed} {epoch}"', 'f"{self.seed + epoch}"'),
+        ("sure links are not possible", "self.possible | self.sure", "self.possible"),
+        ("a link one word beyond the end", "j >= sizes[1]", "j > sizes[1]"),
+        ("no SHA-256 in a folder", "if found != sha256:", "if False:"),
+        ("no SHA-256 in the cache", "retrieve(url, sha256,", "retrieve(url, None,"),
     ],
 }
 
