@@ -512,8 +512,8 @@ def test_nan_is_an_error(search):
 
 # --- Text -----------------------------------------------------------------------------
 
-ENGLISH = Vocabulary([*SPECIAL_TOKENS, *"the a dog cat sleeps eats not never".split()])
-GERMAN = Vocabulary([*SPECIAL_TOKENS, *"der die ein Hund Katze schläft frisst nicht nie".split()])
+WORDS = ("the a dog cat sleeps eats not never", "der die ein Hund Katze schläft frisst nicht nie")
+ENGLISH, GERMAN = (Vocabulary([*SPECIAL_TOKENS, *words.split()]) for words in WORDS)
 TEXTS = ["the dog sleeps", "", "a cat", "the dog never eats the cat", "  ", "cat", "the wug eats"]
 
 

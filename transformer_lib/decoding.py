@@ -51,9 +51,7 @@ class SelfAttentionCache:
     def select(self, rows: Tensor) -> None:
         """Keep these rows of the batch, in this order; a row may come more than once."""
         so_far = self.buffer[:, rows, :, : self.length]
-        if so_far.size(1) > self.buffer.size(1):
-            self.buffer = so_far.new_empty(*so_far.shape[:3], self.max_len, so_far.size(4))
-        self.buffer = self.buffer[:, : so_far.size(1)]
+        self.buffer = so_far.new_empty(*so_far.shape[:3], self.max_len, so_far.size(4))
         self.buffer[:, :, :, : self.length] = so_far
 
 
@@ -66,7 +64,9 @@ class CrossAttentionCache:
     def __call__(self, attention: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Return the keys and values (B, H, S, d_k) of the memory (B, S, D)."""
         if self.computed is None:
-            self.computed = attention.keys_values(key, value)
+            k, v = attention.keys_values(key, value)
+            # One copy here, or matrix products would copy them in each step.
+            self.computed = k.contiguous(), v.contiguous()
         return self.computed
 
     def select(self, rows: Tensor) -> None:
@@ -265,7 +265,7 @@ def beam_search(
             rows = torch.arange(len(sentences), device=src.device)[:, None]  # (B, 1)
             hypotheses = torch.cat([hypotheses[rows, parents], newest[:, :, None]], dim=2)
 
-            # Does one that ends here beat all that ended before? Where the limit comes and
+            # Does one that ends here beat those that ended before? Where the limit comes and
             # none has ended, the likeliest counts as it stands.
             length, limit = decoder.length, limits[sentences]
             ended = newest == end_id
@@ -278,7 +278,8 @@ def beam_search(
             scores[sentences[new]] = record[new]
             tokens[sentences[new], :length] = hypotheses[new, winner[new], 1:]
 
-            # Can one that goes on still win? log_p never rises; the largest penalty flatters most.
+            # Can one that goes on still win? log_p never rises, so the best that it can hope
+            # for is to keep it up to the limit, where the divisor is largest.
             log_p = log_p.masked_fill(ended, -torch.inf)
             hope = log_p.amax(dim=1) / length_penalty(limit, alpha)
             going_on = (length < limit) & (hope > scores[sentences])
@@ -346,7 +347,8 @@ class Translator:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        sources = [self.read(t) for t in ([text] if isinstance(text, str) else text)]
+        texts = [text] if isinstance(text, str) else list(text)
+        sources = [self.read(text) for text in texts]
         nothing = torch.zeros(len(self.model.decoder.layers), self.model.config.num_heads, 0, 0)
         results = [Translation("", [], [], nothing) if attention else ""] * len(sources)
         # Sentences of like length go together: little padding, and few steps to wait for others.
@@ -361,7 +363,7 @@ class Translator:
                 tgt, _ = beam_search(self.model, src, beam, alpha, max_len)
             maps = self.attention_maps(src, tgt) if attention else [None] * len(numbers)
             for number, ids, weights in zip(numbers, tgt.tolist(), maps, strict=True):
-                results[number] = self.write(sources[number], ids, weights)
+                results[number] = self.write(texts[number], ids, weights)
         return results[0] if isinstance(text, str) else results
 
     def read(self, text: str) -> list[int]:
@@ -376,17 +378,16 @@ class Translator:
             )
         return ids
 
-    def write(self, src: list[int], tgt: list[int], weights: Tensor | None) -> str | Translation:
+    def write(self, src_text: str, ids: list[int], weights: Tensor | None) -> str | Translation:
         """Turn token ids into a text; with weights (layers, H, T, S), into a `Translation`."""
-        text = self.tgt_vocabulary.decode(tgt)
+        text = self.tgt_vocabulary.decode(ids)
         if weights is None:
             return text
-        tgt = [token for token in tgt if token != self.model.config.pad_id]
-        src_names, tgt_names = (
-            [vocabulary.to_dict()["tokens"][token] for token in tokens]
-            for vocabulary, tokens in ((self.src_vocabulary, src), (self.tgt_vocabulary, tgt))
-        )
-        return Translation(text, src_names, tgt_names, weights[:, :, : len(tgt), : len(src)].clone())
+        names = self.tgt_vocabulary.to_dict()["tokens"]
+        src_tokens = [*self.src_vocabulary.tokens(src_text), names[END]]
+        tgt_tokens = [names[i] for i in ids if i != self.model.config.pad_id]
+        weights = weights[:, :, : len(tgt_tokens), : len(src_tokens)]
+        return Translation(text, src_tokens, tgt_tokens, weights.clone())
 
     def attention_maps(self, src: Tensor, tgt: Tensor) -> Tensor:
         """Read src (B, S) and its finished translation tgt (B, T) once more, all steps at once.
