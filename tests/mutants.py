@@ -754,7 +754,7 @@ MUTANTS = {
             "decoder.select(going_on)",
             "decoder.select(torch.arange(len(sentences)))",
         ),
-        ("a penalty without its 5", "((5 + length) / 6)", "((length) / 1)"),
+        ("a penalty without its 5", "return ((5 + length)", "return ((length)"),
         ("a penalty without alpha", "/ 6) ** alpha", "/ 6)"),
         (
             "the start token counts",
