@@ -292,8 +292,9 @@ def beam_search(
 class Translation(NamedTuple):
     """A text translated, and where each of its T tokens looked among the S source tokens.
 
-    Both lists of tokens end with the end token; row t of `attention` (layers, H, T, S), the
-    cross-attention weights of each decoder layer and head, is the step that chose token t.
+    Both lists of tokens end with the end token (tgt_tokens only if it came before max_len).
+    `attention` (layers, H, T, S) holds the cross-attention weights of each decoder layer and
+    head, in float32 on the CPU; row t is the step that chose token t.
     """
 
     text: str
@@ -387,7 +388,7 @@ class Translator:
         src_tokens = [*self.src_vocabulary.tokens(src_text), names[END]]
         tgt_tokens = [names[i] for i in ids if i != self.model.config.pad_id]
         weights = weights[:, :, : len(tgt_tokens), : len(src_tokens)]
-        return Translation(text, src_tokens, tgt_tokens, weights.clone())
+        return Translation(text, src_tokens, tgt_tokens, weights.clone().float().cpu())
 
     def attention_maps(self, src: Tensor, tgt: Tensor) -> Tensor:
         """Read src (B, S) and its finished translation tgt (B, T) once more, all steps at once.

@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -323,7 +324,8 @@ def train(
     if isinstance(validate, Batches):
         validate = validate(0)  # the same batches after each epoch
     if world > 1:
-        loss = DistributedDataParallel(loss, broadcast_buffers=False)
+        with warnings.catch_warnings(action="ignore"):  # PyTorch 2.13 renames the argument
+            loss = DistributedDataParallel(loss, broadcast_buffers=False)
 
     gpus = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(gpus), arithmetic(config.precision, device) as precision:
