@@ -195,7 +195,7 @@ def evaluate(options: argparse.Namespace) -> None:
     wanted = [pair.tgt for pair in pairs]
     got = translator.translate([pair.src for pair in pairs], beam=options.beam)
     exact = sum(a == b for a, b in zip(got, wanted, strict=True)) / len(pairs)
-    bleu = BLEU(tokenize="none")  # both sides are tokenised already
+    bleu = BLEU(tokenize="none", force=True)  # both sides are tokenised already
     score = bleu.corpus_score(got, [wanted])
     print(f"{len(pairs)} pairs, exact match {exact:.1%}, BLEU {score.score:.2f}")
     print(bleu.get_signature())
