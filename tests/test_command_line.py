@@ -67,10 +67,10 @@ def test_every_command_explains_itself(command, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["translate", "--model", "no_such_model", "hello"], "no model 'no_such_model'"),
-        (["evaluate", "--data", "no_such_file.tsv"], "no_such_file.tsv"),
+        (["translate", "--model", "no_such_model", "hello"], "no_such_model"),
+        (["evaluate", "--model", "x", "--data", "no_such_file.tsv"], "no_such_file.tsv"),
         (["train", "--out", "x", "--train", "no_such_file.tsv"], "no_such_file.tsv"),
-        (["evaluate", "--split", "nonsense"], "got 'nonsense'"),
+        (["evaluate", "--model", "x", "--split", "nonsense"], "got 'nonsense'"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_1(arguments, message, capsys):
@@ -83,3 +83,12 @@ def test_an_error_is_one_line_and_exit_code_1(arguments, message, capsys):
 def test_an_unknown_option_is_exit_code_2():
     with pytest.raises(SystemExit, match="2"):
         command_line.main(["train", "--preset", "huge", "--out", "x"])
+
+
+def test_control_c_is_no_traceback(monkeypatch, capsys):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "Translator", interrupted)
+    assert command_line.main(["translate", "--model", "x", "hello"]) == 130
+    assert capsys.readouterr().err == "stopped\n"

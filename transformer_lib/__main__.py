@@ -19,7 +19,6 @@ from transformer_lib.data import (
     BPEVocabulary,
     Pair,
     Vocabulary,
-    data_folder,
     load_en_de,
     load_multi30k,
     load_tsv,
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last saved state", file=sys.stderr)
+        print("stopped", file=sys.stderr)
         return 130
     return 0
 
@@ -96,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     add_model(command)
     command.set_defaults(run=translate)
 
-    command = commands.add_parser("train", help="train a model; go on where it was stopped")
+    command = commands.add_parser("train", help="train a model; go on from its last saved state")
     command.add_argument("--preset", choices=PRESETS, default="en-de-small")
     command.add_argument("--out", type=Path, required=True, help="folder of the trained model")
     command.add_argument("--train", type=Path, help="your own pairs: a file, tab between sides")
@@ -116,23 +115,13 @@ def parser() -> argparse.ArgumentParser:
 
 def add_model(command: argparse.ArgumentParser) -> None:
     """Add the options of the commands that translate."""
-    command.add_argument("--model", default="en_de_small", help="a shipped model or a folder")
+    command.add_argument("--model", type=Path, required=True, help="folder of a trained model")
     command.add_argument("--beam", type=int, default=4, help="hypotheses kept; 1 is greedy")
-
-
-def load_translator(model: str) -> Translator:
-    """Load a model that is shipped with the course, or that stands in a folder."""
-    shipped = data_folder() / "checkpoints" / model
-    folder = shipped if shipped.is_dir() else Path(model)
-    if not folder.is_dir():
-        names = sorted(path.name for path in shipped.parent.glob("*") if path.is_dir())
-        raise ValueError(f"no model {model!r}: neither a folder nor one of {names}")
-    return Translator(folder)
 
 
 def translate(options: argparse.Namespace) -> None:
     """Print a translation for each text."""
-    translator = load_translator(options.model)
+    translator = Translator(options.model)
     for text in options.text or map(str.strip, sys.stdin):
         print(translator.translate(text, beam=options.beam), flush=True)
 
@@ -191,7 +180,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from sacrebleu.metrics import BLEU
 
     pairs = load_tsv(options.data) if options.data else PRESETS[options.preset].load(options.split)
-    translator = load_translator(options.model)
+    translator = Translator(options.model)
     wanted = [pair.tgt for pair in pairs]
     got = translator.translate([pair.src for pair in pairs], beam=options.beam)
     exact = sum(a == b for a, b in zip(got, wanted, strict=True)) / len(pairs)
