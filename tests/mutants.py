@@ -457,6 +457,13 @@ MUTANTS = {
         ("config can change", "frozen=True", "frozen=False"),
     ],
     "checkpoint": [
+        ("a name is only a folder", "isinstance(folder, str) and folder in names", "False"),
+        (
+            "a path is a name, too",
+            "isinstance(folder, str) and folder in names",
+            "str(folder) in names",
+        ),
+        ("no hint at the models there are", ": {', '.join(names)}", ""),
         ("written in place", 'part = path.with_name(path.name + ".part")', "part = path"),
         (
             "tied weights saved twice",

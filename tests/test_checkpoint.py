@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import struct
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -14,6 +16,7 @@ import torch
 
 from transformer_lib import Transformer, TransformerConfig, checkpoint
 from transformer_lib.checkpoint import (
+    course_models,
     load_checkpoint,
     load_training,
     load_weights,
@@ -138,6 +141,50 @@ def test_half_a_file_is_never_in_the_right_place(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write_tensors(path, {"x": torch.arange(7)}, {"step": 2})
     assert read_tensors(path)[1] == {"step": 1}
+
+
+# --- Models by name -------------------------------------------------------------------
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course that comes with two models, and a working directory elsewhere."""
+    for name in ("small", "large"):
+        save_checkpoint(tmp_path / "data/checkpoints" / name, tiny(), SOURCE, TARGET, {"is": name})
+    (tmp_path / "data/checkpoints/no_model").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(checkpoint, "data_folder", lambda: tmp_path / "data")
+
+
+def test_a_model_of_the_course_is_loaded_by_its_name(course):
+    assert course_models() == ["large", "small"]
+    assert [load_checkpoint(name)[3] for name in course_models()] == [
+        {"is": "large"},
+        {"is": "small"},
+    ]
+
+
+def test_a_folder_of_a_models_name_is_meant_where_a_path_is_given(course):
+    save_checkpoint("small", tiny(), SOURCE, TARGET, {"is": "mine"})
+    save_checkpoint("own", tiny(), SOURCE, TARGET, {"is": "own"})
+    assert load_checkpoint("small")[3] == {"is": "small"}
+    for path in ("./small", "small/", Path("small"), Path("small").absolute()):
+        assert load_checkpoint(path)[3] == {"is": "mine"}
+    assert load_checkpoint("own")[3] == {"is": "own"}  # no name of the course's: a path
+
+
+@pytest.mark.parametrize("wrong", ["smal", "no_model", "./small", "", "large/checkpoint.json", "."])
+def test_an_unknown_name_is_told_which_there_are(course, wrong):
+    path = re.escape(str(Path(wrong, "checkpoint.json")))
+    with pytest.raises(FileNotFoundError, match=f"no file {path}.* the course: large, small$"):
+        load_checkpoint(wrong)
+
+
+@pytest.mark.parametrize("name", course_models())
+def test_the_models_of_the_course_can_be_loaded(name):
+    model, *_ = load_checkpoint(name)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
 # --- What cannot be saved -------------------------------------------------------------

@@ -57,6 +57,39 @@ def test_the_card_says_how_the_model_was_made(trained, pairs):
     assert card["validation"]["valid_loss"] < 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "model"),
+    [
+        (["translate", "hello"], "en_de_small"),
+        (["translate", "hello", "--model", "mine"], "mine"),
+        (["evaluate"], "en_de_small"),
+        (["evaluate", "--preset", "multi30k-tiny"], "multi30k_tiny"),
+        (["evaluate", "--preset", "multi30k-tiny", "--model", "mine"], "mine"),
+    ],
+)
+def test_a_model_of_the_course_translates_unless_another_is_named(arguments, model, monkeypatch):
+    asked_for = []
+
+    def remember(name):
+        asked_for.append(name)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(command_line, "Translator", remember)
+    for name, preset in command_line.PRESETS.items():
+        silent = dataclasses.replace(preset, load=lambda split: [])
+        monkeypatch.setitem(command_line.PRESETS, name, silent)
+    assert command_line.main(arguments) == 1
+    assert asked_for == [model]
+
+
+@pytest.mark.parametrize("command", ["translate", "evaluate"])
+def test_help_says_which_models_there_are(command, capsys, monkeypatch):
+    monkeypatch.setattr(command_line, "course_models", lambda: ["large", "small"])
+    with pytest.raises(SystemExit, match="0"):
+        command_line.main([command, "--help"])
+    assert "large, small" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["translate", "train", "evaluate"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit, match="0"):
@@ -67,6 +100,7 @@ def test_every_command_explains_itself(command, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["translate", "--model", "no_such_model", "hello"], "come with the course: "),
         (["translate", "--model", "no_such_model", "hello"], "no_such_model"),
         (["evaluate", "--model", "x", "--data", "no_such_file.tsv"], "no_such_file.tsv"),
         (["train", "--out", "x", "--train", "no_such_file.tsv"], "no_such_file.tsv"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from transformer_lib.checkpoint import load_weights, save_checkpoint
+from transformer_lib.checkpoint import course_models, load_weights, save_checkpoint
 from transformer_lib.data import (
     Batches,
     BPEVocabulary,
@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("translate", help="translate a text, or lines from the input")
     command.add_argument("text", nargs="*", help="sentences; none reads lines from the input")
-    add_model(command)
+    add_model(command, "en_de_small")
     command.set_defaults(run=translate)
 
     command = commands.add_parser("train", help="train a model; go on from its last saved state")
@@ -108,14 +108,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--data", type=Path, help="your own pairs, instead of a preset's split")
     command.add_argument("--preset", choices=PRESETS, default="en-de-small")
     command.add_argument("--split", default="test")
-    add_model(command)
+    add_model(command, None)
     command.set_defaults(run=evaluate)
     return top
 
 
-def add_model(command: argparse.ArgumentParser) -> None:
-    """Add the options of the commands that translate."""
-    command.add_argument("--model", type=Path, required=True, help="folder of a trained model")
+def add_model(command: argparse.ArgumentParser, default: str | None) -> None:
+    """Add the options of the commands that translate; without default, the preset names a model."""
+    names, otherwise = ", ".join(course_models()), default or "the one of the preset's name"
+    text = f"one of the course's ({names}), or a folder; {otherwise} if not given"
+    command.add_argument("--model", default=default, help=text)
     command.add_argument("--beam", type=int, default=4, help="hypotheses kept; 1 is greedy")
 
 
@@ -180,7 +182,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from sacrebleu.metrics import BLEU
 
     pairs = load_tsv(options.data) if options.data else PRESETS[options.preset].load(options.split)
-    translator = Translator(options.model)
+    translator = Translator(options.model or options.preset.replace("-", "_"))
     wanted = [pair.tgt for pair in pairs]
     got = translator.translate([pair.src for pair in pairs], beam=options.beam)
     exact = sum(a == b for a, b in zip(got, wanted, strict=True)) / len(pairs)

@@ -12,10 +12,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from transformer_lib.data import BPEVocabulary, Vocabulary
+from transformer_lib.data import BPEVocabulary, Vocabulary, data_folder
 from transformer_lib.transformer import Transformer, TransformerConfig
 
 __all__ = [
+    "course_models",
     "load_checkpoint",
     "load_training",
     "load_weights",
@@ -88,11 +89,18 @@ def save_checkpoint(
     _write(Path(folder, JSON_FILE), (text + "\n").encode("utf-8"))
 
 
+def course_models() -> list[str]:
+    """List the names of the trained models that come with the course."""
+    return sorted(path.parent.name for path in data_folder().glob(f"checkpoints/*/{JSON_FILE}"))
+
+
 def load_checkpoint(folder: str | Path) -> tuple[Transformer, Vocabulary, Vocabulary, dict]:
     """Load what `save_checkpoint` saved; safe with files from strangers.
 
     Args:
-        folder: where the two files are.
+        folder: where the two files are; or, as text, the name of one of `course_models`,
+            "en_de_small" for example. For a folder of your own of that name, write
+            "./en_de_small" or Path("en_de_small").
 
     Returns:
         the model, in eval mode and on the CPU; the source and the target vocabulary (one
@@ -103,7 +111,16 @@ def load_checkpoint(folder: str | Path) -> tuple[Transformer, Vocabulary, Vocabu
         ValueError: a file is truncated, foreign, of a later version, or does not fit the
             other; the message names the file and the reason.
     """
+    names = course_models()
+    if isinstance(folder, str) and folder in names:
+        folder = data_folder() / "checkpoints" / folder
     path, weights_path = Path(folder, JSON_FILE), Path(folder, WEIGHTS_FILE)
+    for needed in (path, weights_path):
+        if not needed.is_file():
+            raise FileNotFoundError(
+                f"there is no file {needed}. Name a folder that has it, or one of the models "
+                f"that come with the course: {', '.join(names)}"
+            )
     description = _read_json(path)
     config = _read_config(path, description["config"])
     dtype = DTYPES.get(str(description["dtype"]))

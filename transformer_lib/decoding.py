@@ -307,8 +307,8 @@ class Translator:
     """Translates text with a trained model.
 
     Args:
-        checkpoint: a folder that `save_checkpoint` filled; or, to try a model in memory, the
-            tuple (model, source vocabulary, target vocabulary).
+        checkpoint: a folder or a name, as in `load_checkpoint`; or, to try a model in memory,
+            the tuple (model, source vocabulary, target vocabulary).
         device: where to move the model; None leaves it where it is.
     """
 
