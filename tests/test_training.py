@@ -209,6 +209,26 @@ def test_the_output_layer_sees_real_positions_only():
     assert real < tgt[:, 1:].numel()
 
 
+def test_the_slices_of_the_output_layer_make_no_difference():
+    model, rows = tiny(), 131  # 131 sentences of 8 real target tokens: more than two slices
+    src, tgt = torch.randint(3, V_SRC, (rows, 5)), torch.randint(3, V_TGT, (rows, 9))
+    sizes = []
+    hook = model.output.register_forward_hook(
+        lambda layer, inputs, output: sizes.append(len(output))
+    )
+    loss = TokenLoss(model, 0.1)(src, tgt)
+    loss.backward()
+    hook.remove()
+    assert len(sizes) > 2
+    assert sum(sizes) == rows * 8
+    sliced = gradients(model)
+    model.zero_grad()
+    expected = label_smoothed_loss(model(src, tgt[:, :-1]), tgt[:, 1:], 0.1, reduction="sum")
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(sliced, gradients(model), rtol=1e-4, atol=1e-4)
+
+
 def test_a_model_that_knows_nothing_loses_ln_v_per_token():
     model = tiny()
     nn.init.zeros_(model.output.weight)
@@ -283,6 +303,17 @@ def test_a_training_is_the_papers_adam_on_clipped_gradients_of_large_batches(cli
 
 
 # --- The loop -------------------------------------------------------------------------
+
+
+def test_the_rate_cools_down_in_a_line_over_the_last_epochs():
+    config = settings(epochs=3, cooldown=2, accumulate=1)
+    history = train(tiny(), some_batches, config, progress=False)
+    per_epoch = len(some_batches(0))
+    for row in history:
+        to_go = 3 - (row["step"] - 1) / per_epoch  # epochs, this step included
+        expected = warmup_schedule(row["step"], D, config.warmup, config.factor) * min(1, to_go / 2)
+        assert row["learning_rate"] == pytest.approx(expected)
+    assert history[-1]["learning_rate"] > 0
 
 
 def test_training_lowers_the_loss():
@@ -394,6 +425,8 @@ def test_an_epoch_without_batches_is_an_error():
         ({"save_every": 0}, "save_every must be at least 1, got 0"),
         ({"keep": 0}, "keep must be at least 1, got 0"),
         ({"factor": 0.0}, "factor must be above 0, got 0.0"),
+        ({"cooldown": -1}, "cooldown must be at least 0 and at most epochs=10, got -1"),
+        ({"cooldown": 4, "epochs": 3}, "cooldown must be at least 0 and at most epochs=3, got 4"),
         ({"clip": math.nan}, "clip must be above 0, got nan"),
         ({"label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1, got 1.0"),
         ({"label_smoothing": -0.1}, "label_smoothing must be at least 0 and below 1, got -0.1"),
@@ -402,6 +435,33 @@ def test_an_epoch_without_batches_is_an_error():
 def test_settings_out_of_range_are_errors(changes, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**changes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's memory, on Linux")
+def test_freed_memory_is_kept_for_the_next_step():
+    script = """
+import ctypes, resource, sys
+if sys.argv[1] == "keep":
+    from transformer_lib.training import keep_freed_memory
+    keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+for _ in range(3):  # three "steps" with five blocks of 29 MB each
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [libc.malloc(29 * 2**20) for _ in range(5)]
+    for block in blocks:
+        ctypes.memset(block, 1, 29 * 2**20)
+    for block in blocks:
+        libc.free(block)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {}
+    for mode in ("keep", "default"):
+        command = [sys.executable, "-c", script, mode]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        faults[mode] = int(run.stdout)  # pages that the system had to bring in the last step
+    assert faults["keep"] < 100 < faults["default"]
 
 
 # --- When numbers go wrong ------------------------------------------------------------
@@ -646,8 +706,15 @@ def test_a_finished_training_can_go_on_for_more_epochs(tmp_path):
         assert same(found, expected)
 
 
+def test_with_a_cooldown_the_end_is_fixed_from_the_start(tmp_path):
+    undisturbed(tmp_path, epochs=2, cooldown=1)
+    with pytest.raises(ValueError, match=r"'epochs': 2.*, not with .*'epochs': 3"):
+        undisturbed(tmp_path, epochs=3, cooldown=1)
+
+
 @pytest.mark.parametrize(
-    "changes", [{"seed": 1}, {"warmup": 7}, {"accumulate": 2}, {"label_smoothing": 0.2}]
+    "changes",
+    [{"seed": 1}, {"warmup": 7}, {"accumulate": 2}, {"label_smoothing": 0.2}, {"cooldown": 1}],
 )
 def test_a_folder_holds_one_kind_of_training(tmp_path, changes):
     undisturbed(tmp_path)

@@ -18,6 +18,8 @@ HOMES = {
     "encoder": "06_encoder",
     "decoder": "07_decoder",
     "transformer": "08_transformer",
+    "training": "09_training",
+    "decoding": "10_decoding",
 }
 
 

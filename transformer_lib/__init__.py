@@ -2,27 +2,73 @@
 
 from transformer_lib.attention import scaled_dot_product_attention
 from transformer_lib.decoder import Decoder, DecoderLayer
+from transformer_lib.decoding import (
+    CrossAttentionCache,
+    IncrementalDecoder,
+    SelfAttentionCache,
+    Translation,
+    Translator,
+    beam_search,
+    evaluating,
+    greedy_decode,
+    length_limits,
+    length_penalty,
+)
 from transformer_lib.embeddings import PositionalEncoding, TokenEmbedding, sinusoidal_encoding
 from transformer_lib.encoder import Encoder, EncoderLayer
 from transformer_lib.feed_forward import FeedForward, ResidualConnection
 from transformer_lib.masks import causal_mask, padding_mask
 from transformer_lib.multi_head import MultiHeadAttention
+from transformer_lib.training import (
+    TokenLoss,
+    TrainingConfig,
+    accumulate_gradients,
+    arithmetic,
+    average_checkpoints,
+    join_processes,
+    keep_freed_memory,
+    label_smoothed_loss,
+    mean_loss,
+    train,
+    warmup_schedule,
+)
 from transformer_lib.transformer import Transformer, TransformerConfig
 
 __all__ = [
+    "CrossAttentionCache",
     "Decoder",
     "DecoderLayer",
     "Encoder",
     "EncoderLayer",
     "FeedForward",
+    "IncrementalDecoder",
     "MultiHeadAttention",
     "PositionalEncoding",
     "ResidualConnection",
+    "SelfAttentionCache",
     "TokenEmbedding",
+    "TokenLoss",
+    "TrainingConfig",
     "Transformer",
     "TransformerConfig",
+    "Translation",
+    "Translator",
+    "accumulate_gradients",
+    "arithmetic",
+    "average_checkpoints",
+    "beam_search",
     "causal_mask",
+    "evaluating",
+    "greedy_decode",
+    "join_processes",
+    "keep_freed_memory",
+    "label_smoothed_loss",
+    "length_limits",
+    "length_penalty",
+    "mean_loss",
     "padding_mask",
     "scaled_dot_product_attention",
     "sinusoidal_encoding",
+    "train",
+    "warmup_schedule",
 ]
