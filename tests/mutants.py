@@ -38,6 +38,7 @@ USED_BY_TESTS = (
     "torch._dynamo",
     "tokenizers",
     "pooch",
+    "sacremoses",
 )
 
 LAYER = "Layer(d_model, num_heads, d_ff, dropout, norm_first)"
@@ -456,7 +457,39 @@ MUTANTS = {
         ("dropout of 1", "0 <= self.dropout < 1", "0 <= self.dropout <= 1"),
         ("config can change", "frozen=True", "frozen=False"),
     ],
+    "text": [
+        ("capitals read as they are", ".lower()\n\n\ndef restore", "\n\n\ndef restore"),
+        ("letters typed as two characters", 'unicodedata.normalize("NFC", text)', "text"),
+        ("punctuation not normalised", ".tokenize(normal)", ".tokenize(text)"),
+        ("English cut as German", '("MosesTokenizer", language)', '("MosesTokenizer", "de")'),
+        ("casing ignored", "casing.get(token, token)", "token"),
+        ("neighbours ignored", 'casing.get(f"{before} {token}") or ', ""),
+        ("no capital at the start", "if starts else word)", "if False else word)"),
+        ("the rest of the first word in lower case", "word[0].upper() + word[1:]", "word.title()"),
+        ("only the line has a start", 'or token in ".!?")', ")"),
+        ("quotes count as the first word", "token[0].isalnum()", "True"),
+        ("learned from the start of sentences, too", "if not starts:", "if True:"),
+        ("the rarest form", "(-c[form], form)", "(c[form], form)"),
+        ("ties are random", "(-c[form], form)", "-c[form]"),
+        ("lower case kept, too", "if usual[key] != casing.get(word, word):", "if True:"),
+        ("pairs before words", '(" " in key, key)', '(" " not in key, key)'),
+        ("a table of anything", "if not isinstance(casing, dict):", "if False:"),
+        ("a table of any words", " or form.lower() != words[-1]", ""),
+        ("a table of phrases", "not 1 <= len(words) <= 2 or ", ""),
+    ],
     "checkpoint": [
+        (
+            "any casing saved",
+            "    if casing is not None:\n        check_casing",
+            "    if False:\n        check_casing",
+        ),
+        (
+            "any casing loaded",
+            "if casing is not None:\n            check_casing",
+            "if False:\n            check_casing",
+        ),
+        ("casing lost", 'casing = description.get("casing")', "casing = None"),
+        ("casing needed", 'description.get("casing")', 'description["casing"]'),
         ("a name is only a folder", "isinstance(folder, str) and folder in names", "False"),
         (
             "a path is a name, too",
@@ -662,6 +695,15 @@ MUTANTS = {
         ("the bar always shown", "disable=not progress or rank > 0", "disable=False"),
     ],
     "decoding": [
+        ("text always cut", "self.casing is not None and not tokenised", "not tokenised"),
+        (
+            "tokenised ignored",
+            "self.casing is not None and not tokenised",
+            "self.casing is not None",
+        ),
+        ("ordinary text not cut", 'texts = [tokenise(text, "en") for text in texts]', "pass"),
+        ("casing not restored", "restore(text, self.casing) if ordinary else text", "text"),
+        ("no text", "if not isinstance(one, str):", "if False:"),
         (
             "the newest key is not seen",
             "k, v = self.buffer[:, :, :, : self.length]",

@@ -35,6 +35,7 @@ TYINGS = pytest.mark.parametrize("share_embeddings", [False, "target", True])
 
 SOURCE = Vocabulary([*SPECIAL_TOKENS, *(f"word{n}" for n in range(V_SRC - 4))])
 TARGET = BPEVocabulary([*SPECIAL_TOKENS, "Ö", "l", "Öl", *"abcdefghijkm"], [("Ö", "l")])
+CASING = {"öl": "Öl", "b öl": "öl"}
 CARD = {"data": "en_de", "figures": {"exact": 0.99}, "by": ["ä", None]}
 
 
@@ -57,9 +58,9 @@ def sentences():
 def test_what_is_saved_comes_back(tmp_path, randomise, share_embeddings, dtype):
     model = randomise(tiny(share_embeddings=share_embeddings)).to(dtype)
     source = TARGET if share_embeddings is True else SOURCE
-    save_checkpoint(tmp_path / "a" / "b", model, source, TARGET, CARD)
+    save_checkpoint(tmp_path / "a" / "b", model, source, TARGET, CARD, CASING)
     before = torch.get_rng_state()
-    loaded, src_vocabulary, tgt_vocabulary, card = load_checkpoint(tmp_path / "a" / "b")
+    loaded, src_vocabulary, tgt_vocabulary, card, casing = load_checkpoint(tmp_path / "a" / "b")
     assert torch.equal(torch.get_rng_state(), before)
 
     assert loaded.config == model.config
@@ -71,7 +72,7 @@ def test_what_is_saved_comes_back(tmp_path, randomise, share_embeddings, dtype):
     assert torch.equal(loaded(src, tgt), model.eval()(src, tgt))
     assert all(parameter.requires_grad for parameter in loaded.parameters())
 
-    assert card == CARD
+    assert (card, casing) == (CARD, CASING)
     for found, expected in ((src_vocabulary, source), (tgt_vocabulary, TARGET)):
         assert found.to_dict() == expected.to_dict()
     assert (type(src_vocabulary), type(tgt_vocabulary)) == (type(source), BPEVocabulary)
@@ -105,7 +106,9 @@ def test_a_checkpoint_is_two_files_that_people_can_read(tmp_path):
     assert json.loads(text)["version"] == 1
     assert load_checkpoint(tmp_path)[3] == CARD
     save_checkpoint(tmp_path, tiny(), SOURCE, TARGET)
-    assert load_checkpoint(tmp_path)[3] == {}
+    assert load_checkpoint(tmp_path)[3:] == ({}, None)
+    change_json(tmp_path, casing=...)  # as files were before there was casing
+    assert load_checkpoint(tmp_path).casing is None
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -207,6 +210,13 @@ def test_vocabularies_must_fit_the_model(tmp_path, source, target, message):
 def test_the_card_must_be_json(tmp_path, card):
     with pytest.raises(ValueError, match="JSON cannot hold the card or a vocabulary"):
         save_checkpoint(tmp_path, tiny(), SOURCE, TARGET, card)
+    assert os.listdir(tmp_path) == []
+
+
+def test_casing_must_be_a_table_of_casing(tmp_path):
+    for casing, message in (({"öl": "Gas"}, "'Gas' is not 'öl' in"), ([], "must be a dictionary")):
+        with pytest.raises(ValueError, match=message):
+            save_checkpoint(tmp_path, tiny(), SOURCE, TARGET, CARD, casing)
     assert os.listdir(tmp_path) == []
 
 
@@ -313,6 +323,10 @@ def test_foreign_json_is_refused(folder, text, message):
         ({"dtype": "float64"}, "unknown dtype 'float64'"),
         ({"dtype": ["float32"]}, r"unknown dtype \['float32'\]"),
         ({"card": "card"}, "the card is not an object"),
+        ({"casing": "card"}, "a casing table must be a dictionary, got str"),
+        ({"casing": {"hello": "<script>"}}, "'<script>' is not 'hello' in another case"),
+        ({"casing": {"hello": {"a": 1}}}, "is not 'hello' in another case"),
+        ({"casing": {"": "x" * 10**6}}, "'x{40}' is not '' in another case"),
         ({"src_vocabulary": None}, "damaged vocabulary: TypeError"),
         ({"src_vocabulary": {"class": "os.system", "content": "ls"}}, "damaged vocabulary: KeyE"),
         ({"tgt_vocabulary": {"class": "Vocabulary", "content": {}}}, "damaged vocabulary: TypeE"),

@@ -23,6 +23,7 @@ from transformer_lib.decoding import (
     length_penalty,
 )
 from transformer_lib.parity import compare
+from transformer_lib.text import restore, tokenise
 
 B, H, D_K, S, T, D_FF, V_SRC, V_TGT = 5, 2, 3, 7, 11, 13, 17, 19
 NORMS = pytest.mark.parametrize("norm_first", [False, True], ids=["post-norm", "pre-norm"])
@@ -621,6 +622,47 @@ def test_attention_can_be_drawn_whatever_the_precision(translator):
     assert not attention.requires_grad
 
 
+CASING = {"hund": "Hund", "katze": "Katze", "ein": "EIN"}
+CUT = "der die ein hund katze schläft frisst nicht &quot; ,"  # as the model below writes
+
+
+@pytest.fixture
+def of_ordinary_text():
+    vocabulary = Vocabulary([*SPECIAL_TOKENS, *CUT.split()])
+    sizes = {"src_vocab_size": len(ENGLISH), "tgt_vocab_size": len(vocabulary), "max_len": 20}
+    return Translator((tiny_model(seed=2, **sizes), ENGLISH, vocabulary, {}, CASING))
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_with_casing_text_is_read_and_written_as_people_write(of_ordinary_text, beam):
+    ordinary = ["The dog sleeps", "a CAT", "The cat  never eats", " ", "the dog & the cat"]
+    cut = [tokenise(text, "en") for text in ordinary]
+    assert cut[2:] == ["the cat never eats", "", "the dog &amp; the cat"]
+    written = of_ordinary_text.translate(cut, beam=beam, tokenised=True)
+    assert {word for text in written for word in text.split()} <= {*CUT.split(), "<unk>"}
+    translated = of_ordinary_text.translate(ordinary, beam=beam)
+    assert translated == [restore(text, CASING) for text in written]
+    assert translated != written
+    assert of_ordinary_text.translate(ordinary[0], beam=beam) == translated[0]
+
+
+def test_attention_is_about_the_tokens_that_the_model_sees(of_ordinary_text):
+    shown = of_ordinary_text.translate("The dog, the CAT eats", attention=True)
+    cut = of_ordinary_text.translate("the dog , the cat eats", attention=True, tokenised=True)
+    assert shown.src_tokens == ["the", "dog", ",", "the", "cat", "eats", "</s>"]
+    assert shown.text == restore(cut.text, CASING) != cut.text
+    assert shown[1:3] == cut[1:3]
+    assert torch.equal(shown.attention, cut.attention)
+
+
+def test_without_casing_text_is_in_the_models_own_form(translator):
+    assert translator.casing is None
+    for text in ("The dog", "the dog &amp; cat"):
+        as_it_is = translator.translate(text, attention=True)
+        assert as_it_is.src_tokens[:-1] == translator.src_vocabulary.tokens(text)
+        assert as_it_is.text == translator.translate(text, tokenised=True)
+
+
 def test_an_unknown_word_is_read_as_such_and_shown_as_written(translator):
     assert translator.read("the wug") == [4, UNKNOWN, END]
     assert translator.translate("the wug") == translator.translate("the blicket")
@@ -645,6 +687,13 @@ def test_a_checkpoint_is_loaded_from_its_folder(translator, tmp_path):
     save_checkpoint(tmp_path, translator.model, ENGLISH, GERMAN, {})
     for folder in (tmp_path, str(tmp_path)):
         assert Translator(folder).translate(TEXTS) == expected
+
+
+def test_casing_is_loaded_with_the_model(of_ordinary_text, tmp_path):
+    model, vocabulary = of_ordinary_text.model, of_ordinary_text.tgt_vocabulary
+    save_checkpoint(tmp_path, model, ENGLISH, vocabulary, {}, CASING)
+    texts = ["The dog sleeps.", "A cat!"]
+    assert Translator(tmp_path).translate(texts) == of_ordinary_text.translate(texts)
 
 
 def test_the_device_is_the_models(translator):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed
 
 from transformer_lib.checkpoint import course_models, load_weights, save_checkpoint
 from transformer_lib.data import (
@@ -24,6 +25,7 @@ from transformer_lib.data import (
     load_tsv,
 )
 from transformer_lib.decoding import Translator
+from transformer_lib.text import learn_casing, restore
 from transformer_lib.training import TrainingConfig, average_checkpoints, join_processes, train
 from transformer_lib.transformer import Transformer, TransformerConfig
 
@@ -33,7 +35,8 @@ class Preset:
     """A corpus, a model and a training that fit each other.
 
     Args:
-        load: gives the pairs of a split.
+        load: gives the pairs of a split, tokenised.
+        ordinary: gives them as ordinary text; None if there are only tokenised ones.
         joint_bpe: size of one BPE vocabulary for both languages; None for a word vocabulary each.
         model: sizes of the model, less those of the vocabularies.
         tokens: the budget of a batch.
@@ -41,6 +44,7 @@ class Preset:
     """
 
     load: Callable[[str], list[Pair]]
+    ordinary: Callable[[str], list[Pair]] | None
     joint_bpe: int | None
     model: dict[str, Any]
     tokens: int
@@ -51,6 +55,7 @@ PRESETS = {
     "en-de-small": Preset(
         load_en_de,
         None,
+        None,
         {"d_model": 128, "num_heads": 4, "num_encoder_layers": 3, "num_decoder_layers": 3}
         | {"d_ff": 512, "max_len": 256, "norm_first": True, "share_embeddings": "target"},
         2048,
@@ -59,6 +64,7 @@ PRESETS = {
     # Transformer-Tiny of Wu et al. 2021; 2.53 makes the highest rate 0.005.
     "multi30k-tiny": Preset(
         lambda split: load_multi30k(split, tokenised=True),
+        load_multi30k,
         10_000,
         {"d_model": 128, "num_heads": 4, "num_encoder_layers": 4, "num_decoder_layers": 4}
         | {"d_ff": 256, "dropout": 0.3, "norm_first": True, "share_embeddings": True},
@@ -79,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    finally:
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()  # that a training joined
     return 0
 
 
@@ -107,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("evaluate", help="exact match and BLEU on pairs of sentences")
     command.add_argument("--data", type=Path, help="your own pairs, instead of a preset's split")
     command.add_argument("--preset", choices=PRESETS, default="en-de-small")
-    command.add_argument("--split", default="test")
+    command.add_argument("--split", default="test", help="train, valid, test (default) or other")
     add_model(command, None)
     command.set_defaults(run=evaluate)
     return top
@@ -119,13 +128,14 @@ def add_model(command: argparse.ArgumentParser, default: str | None) -> None:
     text = f"one of the course's ({names}), or a folder; {otherwise} if not given"
     command.add_argument("--model", default=default, help=text)
     command.add_argument("--beam", type=int, default=4, help="hypotheses kept; 1 is greedy")
+    command.add_argument("--alpha", type=float, default=0.6, help="strength of the length penalty")
 
 
 def translate(options: argparse.Namespace) -> None:
     """Print a translation for each text."""
     translator = Translator(options.model)
     for text in options.text or map(str.strip, sys.stdin):
-        print(translator.translate(text, beam=options.beam), flush=True)
+        print(translator.translate(text, options.beam, options.alpha), flush=True)
 
 
 def train_preset(options: argparse.Namespace) -> None:
@@ -135,15 +145,18 @@ def train_preset(options: argparse.Namespace) -> None:
     valid = load_tsv(options.valid) if options.valid else None
     if valid is None and not options.train:
         valid = preset.load("valid")
+    casing = None
+    if preset.ordinary and not options.train:
+        casing = learn_casing(pair.tgt for pair in preset.ordinary("train"))
     src_vocabulary, tgt_vocabulary = make_vocabularies(pairs, preset.joint_bpe)
     sizes = TransformerConfig(len(src_vocabulary), len(tgt_vocabulary), **preset.model)
 
     settings = asdict(preset.training) | {"seed": options.seed}
     settings |= {"epochs": options.epochs} if options.epochs else {}
     config = TrainingConfig(**settings)
+    rank, _ = join_processes()  # before the model moves: each process has a GPU of its own
     torch.manual_seed(options.seed)
-    model = Transformer(sizes)
-    rank, _ = join_processes()
+    model = Transformer(sizes).to("cuda" if torch.cuda.is_available() else "cpu")
     state, start = options.out / "training", time.perf_counter()
     vocabularies = src_vocabulary, tgt_vocabulary
     history = train(
@@ -164,7 +177,7 @@ def train_preset(options: argparse.Namespace) -> None:
         "machine": f"{torch.get_num_threads()} threads, torch {torch.__version__}",
         "validation": {k: v for k, v in history[-1].items() if k.startswith("valid")},
     }
-    save_checkpoint(options.out, model, *vocabularies, card)
+    save_checkpoint(options.out, model, *vocabularies, card, casing)
     print(f"saved in {options.out}")
 
 
@@ -178,17 +191,33 @@ def make_vocabularies(pairs: list[Pair], joint_bpe: int | None) -> tuple[Vocabul
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Print exact match and BLEU, with sacreBLEU's signature; the text is compared as it is."""
+    """Print the scores of tokenised text as it is, and of ordinary text where there is some."""
+    preset = PRESETS[options.preset]
+    pairs = load_tsv(options.data) if options.data else preset.load(options.split)
+    translator = Translator(options.model or options.preset.replace("-", "_"))
+    tokenised = not (options.data and translator.casing)  # who has such a model has ordinary text
+    sources = [pair.src for pair in pairs]
+    got = translator.translate(sources, options.beam, options.alpha, tokenised=tokenised)
+    print_scores(got, [pair.tgt for pair in pairs], "none" if tokenised else "13a")
+    if preset.ordinary and translator.casing and not options.data:
+        print("The same translations as ordinary text:")
+        restored = [restore(text, translator.casing) for text in got]
+        print_scores(restored, [pair.tgt for pair in preset.ordinary(options.split)], "13a")
+
+
+def print_scores(got: list[str], wanted: list[str], tokenizer: str) -> None:
+    """Print exact match and BLEU, with sacreBLEU's signature.
+
+    Args:
+        got, wanted: the translations and what they should be.
+        tokenizer: sacreBLEU's for BLEU: "13a", or "none" for text that is tokenised already.
+    """
     from sacrebleu.metrics import BLEU
 
-    pairs = load_tsv(options.data) if options.data else PRESETS[options.preset].load(options.split)
-    translator = Translator(options.model or options.preset.replace("-", "_"))
-    wanted = [pair.tgt for pair in pairs]
-    got = translator.translate([pair.src for pair in pairs], beam=options.beam)
-    exact = sum(a == b for a, b in zip(got, wanted, strict=True)) / len(pairs)
-    bleu = BLEU(tokenize="none", force=True)  # both sides are tokenised already
+    exact = sum(a == b for a, b in zip(got, wanted, strict=True)) / len(got)
+    bleu = BLEU(tokenize=tokenizer, force=True)  # tokenised text is no mistake
     score = bleu.corpus_score(got, [wanted])
-    print(f"{len(pairs)} pairs, exact match {exact:.1%}, BLEU {score.score:.2f}")
+    print(f"{len(got)} pairs, exact match {exact:.1%}, BLEU {score.score:.2f}")
     print(bleu.get_signature())
 
 

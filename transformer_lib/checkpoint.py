@@ -5,7 +5,7 @@ import json
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from transformer_lib.data import BPEVocabulary, Vocabulary, data_folder
+from transformer_lib.text import check_casing
 from transformer_lib.transformer import Transformer, TransformerConfig
 
 __all__ = [
+    "Checkpoint",
     "course_models",
     "load_checkpoint",
     "load_training",
@@ -42,12 +44,23 @@ MOST_POSITIONS = 100_000
 # --- A model, its vocabularies and its card ---------------------------------------------
 
 
+class Checkpoint(NamedTuple):
+    """A model and what it needs to translate; arguments as in `save_checkpoint`."""
+
+    model: Transformer
+    src_vocabulary: Vocabulary
+    tgt_vocabulary: Vocabulary
+    card: dict | None = None
+    casing: dict[str, str] | None = None
+
+
 def save_checkpoint(
     folder: str | Path,
     model: Transformer,
     src_vocabulary: Vocabulary,
     tgt_vocabulary: Vocabulary,
     card: dict | None = None,
+    casing: dict[str, str] | None = None,
 ) -> None:
     """Save a model and what it needs to translate, as two files in a folder.
 
@@ -57,12 +70,16 @@ def save_checkpoint(
         src_vocabulary, tgt_vocabulary: of the sizes in the model's config; may be the same
             object, which is then saved once.
         card: how the model was made (data, command, time, figures); anything JSON can hold.
+        casing: from `learn_casing`, for a model of tokenised, lower-cased text: with it, a
+            `Translator` reads and writes ordinary text.
 
     Raises:
         ValueError: a vocabulary's size is not the model's, the weights are not all of one
-            of the three dtypes, or JSON cannot hold the card.
+            of the three dtypes, the casing is no such table, or JSON cannot hold the card.
     """
     _check_vocabularies(model.config, src_vocabulary, tgt_vocabulary)
+    if casing is not None:
+        check_casing(casing)
     tensors = weights(model)
     dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}
     if len(dtypes) != 1 or not dtypes <= set(DTYPES):
@@ -77,6 +94,7 @@ def save_checkpoint(
         "dtype": dtypes.pop(),
         "weights_sha256": hashlib.sha256(data).hexdigest(),
         "card": card or {},
+        "casing": casing,
         "src_vocabulary": _describe(src_vocabulary),
         "tgt_vocabulary": None if shared else _describe(tgt_vocabulary),
     }
@@ -94,7 +112,7 @@ def course_models() -> list[str]:
     return sorted(path.parent.name for path in data_folder().glob(f"checkpoints/*/{JSON_FILE}"))
 
 
-def load_checkpoint(folder: str | Path) -> tuple[Transformer, Vocabulary, Vocabulary, dict]:
+def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Load what `save_checkpoint` saved; safe with files from strangers.
 
     Args:
@@ -104,7 +122,7 @@ def load_checkpoint(folder: str | Path) -> tuple[Transformer, Vocabulary, Vocabu
 
     Returns:
         the model, in eval mode and on the CPU; the source and the target vocabulary (one
-        object if they were one when saved); the card.
+        object if they were one when saved); the card; the table of casing, or None.
 
     Raises:
         FileNotFoundError: one of the two files is missing.
@@ -144,14 +162,17 @@ def load_checkpoint(folder: str | Path) -> tuple[Transformer, Vocabulary, Vocabu
         model = Transformer(config).to(dtype).eval()
     load_weights(model, tensors, weights_path)
 
+    casing = description.get("casing")
     src_vocabulary = tgt_vocabulary = _read_vocabulary(path, description["src_vocabulary"])
     if description["tgt_vocabulary"] is not None:
         tgt_vocabulary = _read_vocabulary(path, description["tgt_vocabulary"])
     try:
         _check_vocabularies(config, src_vocabulary, tgt_vocabulary)
+        if casing is not None:
+            check_casing(casing)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return model, src_vocabulary, tgt_vocabulary, description["card"]
+    return Checkpoint(model, src_vocabulary, tgt_vocabulary, description["card"], casing)
 
 
 # --- A training under way ---------------------------------------------------------------

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from transformer_lib.checkpoint import load_checkpoint
+from transformer_lib.checkpoint import Checkpoint, load_checkpoint
 from transformer_lib.data import END, START, pad_rows
 from transformer_lib.masks import padding_mask
+from transformer_lib.text import restore, tokenise
 from transformer_lib.transformer import Transformer
 
 __all__ = [
@@ -308,14 +309,19 @@ class Translator:
 
     Args:
         checkpoint: a folder or a name, as in `load_checkpoint`; or, to try a model in memory,
-            the tuple (model, source vocabulary, target vocabulary).
+            the tuple (model, source vocabulary, target vocabulary). With a table of casing,
+            it reads ordinary English and writes ordinary German, although the model knows only
+            tokenised, lower-cased text.
         device: where to move the model; None leaves it where it is.
     """
 
     def __init__(self, checkpoint: str | Path | tuple, device: torch.device | str | None = None):
         if isinstance(checkpoint, str | Path):
             checkpoint = load_checkpoint(checkpoint)
-        self.model, self.src_vocabulary, self.tgt_vocabulary, *_ = checkpoint
+        checkpoint = Checkpoint(*checkpoint)
+        self.model, self.casing = checkpoint.model, checkpoint.casing
+        self.src_vocabulary = checkpoint.src_vocabulary
+        self.tgt_vocabulary = checkpoint.tgt_vocabulary
         if device is not None:
             self.model.to(device)
 
@@ -327,6 +333,7 @@ class Translator:
         max_len: int | None = None,
         attention: bool = False,
         batch_size: int = 64,
+        tokenised: bool = False,
     ) -> str | list[str] | Translation | list[Translation]:
         """Translate one text or many, each as if it were alone; an empty text stays empty.
 
@@ -338,6 +345,7 @@ class Translator:
             beam, alpha, max_len: as in `beam_search`; with a beam of 1, `greedy_decode`.
             attention: whether to return, instead of each text alone, a `Translation`.
             batch_size: how many sentences to translate at once.
+            tokenised: whether both sides are in the model's own form, whatever its casing.
 
         Returns:
             the translation of the one text, or the list of all.
@@ -349,6 +357,12 @@ class Translator:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         texts = [text] if isinstance(text, str) else list(text)
+        for one in texts:
+            if not isinstance(one, str):
+                raise TypeError(f"a text must be a string, got {one!r}")
+        ordinary = self.casing is not None and not tokenised
+        if ordinary:
+            texts = [tokenise(text, "en") for text in texts]
         sources = [self.read(text) for text in texts]
         nothing = torch.zeros(len(self.model.decoder.layers), self.model.config.num_heads, 0, 0)
         results = [Translation("", [], [], nothing) if attention else ""] * len(sources)
@@ -364,13 +378,11 @@ class Translator:
                 tgt, _ = beam_search(self.model, src, beam, alpha, max_len)
             maps = self.attention_maps(src, tgt) if attention else [None] * len(numbers)
             for number, ids, weights in zip(numbers, tgt.tolist(), maps, strict=True):
-                results[number] = self.write(texts[number], ids, weights)
+                results[number] = self.write(texts[number], ids, weights, ordinary)
         return results[0] if isinstance(text, str) else results
 
     def read(self, text: str) -> list[int]:
-        """Turn a text into token ids, the end token included."""
-        if not isinstance(text, str):
-            raise TypeError(f"a text must be a string, got {text!r}")
+        """Turn a text in the model's own form into token ids, the end token included."""
         ids, longest = [*self.src_vocabulary.encode(text), END], self.model.config.max_len
         if len(ids) > longest:
             raise ValueError(
@@ -379,9 +391,12 @@ class Translator:
             )
         return ids
 
-    def write(self, src_text: str, ids: list[int], weights: Tensor | None) -> str | Translation:
+    def write(
+        self, src_text: str, ids: list[int], weights: Tensor | None, ordinary: bool
+    ) -> str | Translation:
         """Turn token ids into a text; with weights (layers, H, T, S), into a `Translation`."""
         text = self.tgt_vocabulary.decode(ids)
+        text = restore(text, self.casing) if ordinary else text
         if weights is None:
             return text
         names = self.tgt_vocabulary.to_dict()["tokens"]
