@@ -69,7 +69,7 @@ PRESETS = {
         {"d_model": 128, "num_heads": 4, "num_encoder_layers": 4, "num_decoder_layers": 4}
         | {"d_ff": 256, "dropout": 0.3, "norm_first": True, "share_embeddings": True},
         4096,
-        TrainingConfig(epochs=60, warmup=2000, factor=2.53, keep=10),
+        TrainingConfig(epochs=56, warmup=2000, factor=2.53, cooldown=28, keep=10),
     ),
 }
 
