@@ -3,35 +3,45 @@
 import dataclasses
 import io
 import json
+import os
+import subprocess
+import sys
 
 import pytest
+import torch
+from torch import distributed
 
 from transformer_lib import __main__ as command_line
+from transformer_lib.checkpoint import load_checkpoint
+from transformer_lib.data import Pair
 from transformer_lib.training import TrainingConfig
 
 PAIRS = [("a cat sleeps .", "eine Katze schläft ."), ("a dog sleeps .", "ein Hund schläft .")]
 
 
-@pytest.fixture
-def pairs(tmp_path):
-    path = tmp_path / "pairs.tsv"
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "pairs.tsv"
     path.write_text("".join(f"{src}\t{tgt}\n" for src, tgt in PAIRS), encoding="utf-8")
     return str(path)
 
 
-@pytest.fixture
-def trained(tmp_path, pairs, monkeypatch):
+SMALL = {
+    "model": {"d_model": 14, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    | {"d_ff": 31, "dropout": 0.0, "max_len": 61},
+    "training": TrainingConfig(epochs=150, warmup=20, factor=1.0, keep=1, precision="float32"),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, pairs):
     """Train a model of a few numbers until it knows both sentences by heart."""
-    preset = dataclasses.replace(
-        command_line.PRESETS["en-de-small"],
-        model={"d_model": 14, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
-        | {"d_ff": 31, "dropout": 0.0, "max_len": 61},
-        training=TrainingConfig(epochs=150, warmup=20, factor=1.0, keep=1, precision="float32"),
-    )
-    monkeypatch.setitem(command_line.PRESETS, "en-de-small", preset)
-    out = tmp_path / "model"
-    assert command_line.main(["train", "--out", str(out), "--train", pairs, "--valid", pairs]) == 0
-    return str(out)
+    out = str(tmp_path_factory.mktemp("model"))
+    preset = dataclasses.replace(command_line.PRESETS["en-de-small"], **SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(command_line.PRESETS, "en-de-small", preset)
+        assert command_line.main(["train", "--out", out, "--train", pairs, "--valid", pairs]) == 0
+    return out
 
 
 def test_a_trained_model_translates_and_is_scored(trained, pairs, capsys, monkeypatch):
@@ -49,7 +59,127 @@ def test_a_trained_model_translates_and_is_scored(trained, pairs, capsys, monkey
     assert "tok:none" in out
 
 
-def test_the_card_says_how_the_model_was_made(trained, pairs):
+ORDINARY = [("A cat sleeps.", "Eine Katze schläft."), ("A dog sleeps.", "Ein Hund schläft, oder?")]
+CUT = [("a cat sleeps .", "eine katze schläft ."), ("a dog sleeps .", "ein hund schläft , oder ?")]
+
+
+@pytest.fixture(scope="module")
+def captions(tmp_path_factory):
+    """Train a model like that of Multi30k, on two captions that stand for each split."""
+    preset = dataclasses.replace(
+        command_line.PRESETS["multi30k-tiny"],
+        load=lambda split: [Pair(*sides) for sides in CUT],
+        ordinary=lambda split: [Pair(*sides) for sides in ORDINARY],
+        joint_bpe=60,
+        **SMALL,
+    )
+    out = str(tmp_path_factory.mktemp("captions"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(command_line.PRESETS, "multi30k-tiny", preset)
+        assert command_line.main(["train", "--preset", "multi30k-tiny", "--out", out]) == 0
+        yield out
+
+
+def test_a_model_of_captions_reads_and_writes_ordinary_text(captions, tmp_path, capsys):
+    assert load_checkpoint(captions).casing == {"hund": "Hund", "katze": "Katze"}
+    capsys.readouterr()
+    assert command_line.main(["translate", "--model", captions, *(src for src, _ in ORDINARY)]) == 0
+    assert capsys.readouterr().out.splitlines() == [tgt for _, tgt in ORDINARY]
+
+    evaluate = ["evaluate", "--preset", "multi30k-tiny", "--model", captions, "--split", "valid"]
+    assert command_line.main(evaluate) == 0
+    published, cut, _, ordinary, whole = capsys.readouterr().out.splitlines()
+    assert published == ordinary == "2 pairs, exact match 100.0%, BLEU 100.00"
+    assert ("tok:none" in cut, "tok:13a" in whole) == (True, True)
+
+    own = tmp_path / "own.tsv"
+    own.write_text("A dog sleeps.\tEin Hund schläft, oder?\n", encoding="utf-8")
+    assert command_line.main(["evaluate", "--model", captions, "--data", str(own)]) == 0
+    assert capsys.readouterr().out.startswith("1 pairs, exact match 100.0%, BLEU 100.00\n")
+
+
+def test_ones_own_pairs_have_no_casing(captions, pairs, tmp_path):
+    arguments = ["--preset", "multi30k-tiny", "--train", pairs, "--epochs", "1"]  # a small one
+    assert command_line.main(["train", "--out", str(tmp_path / "own"), *arguments]) == 0
+    assert load_checkpoint(tmp_path / "own").casing is None
+
+
+@pytest.mark.parametrize("command", ["translate", "evaluate"])
+def test_beam_and_alpha_are_the_searchs(command, pairs, monkeypatch):
+    asked_for = []
+
+    class Remembers:
+        casing = None
+
+        def __init__(self, model):
+            assert model == "en_de_small"
+
+        def translate(self, text, beam, alpha, **kwargs):
+            asked_for.append((beam, alpha))
+            return text
+
+    monkeypatch.setattr(command_line, "Translator", Remembers)
+    what = ["hello"] if command == "translate" else ["--data", pairs]
+    for options in ([], ["--beam", "5", "--alpha", "1.2"]):
+        assert command_line.main([command, *what, *options]) == 0
+    assert asked_for == [(4, 0.6), (5, 1.2)]
+
+
+def test_a_wrong_length_penalty_is_one_line(trained, capsys):
+    assert command_line.main(["translate", "--model", trained, "--alpha", "-1", "a dog"]) == 1
+    assert "alpha at least 0, got 4 and -1.0\n" in capsys.readouterr().err
+
+
+def test_the_group_of_processes_is_left_at_the_end(tmp_path, monkeypatch):
+    """A group of this process alone: what torchrun makes, without torchrun."""
+
+    def join():
+        store = (tmp_path / "store").as_uri()
+        distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(command_line, "join_processes", join)
+    monkeypatch.setattr(command_line, "load_tsv", lambda path: [Pair("a", "b")])
+    assert command_line.main(["train", "--train", "x", "--out", str(tmp_path)]) == 1
+    assert not distributed.is_initialized()
+
+
+def test_a_gpu_of_its_own_is_chosen_before_the_model_moves(tmp_path, monkeypatch):
+    """Where there are GPUs: "meta" stands for them, as it holds no numbers."""
+    order = []
+
+    def to(model, device):
+        order.append(device)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(command_line, "join_processes", lambda: order.append("join") or (0, 1))
+    monkeypatch.setattr(command_line.Transformer, "to", to)
+    monkeypatch.setattr(command_line, "load_tsv", lambda path: [Pair("a", "b")])
+    assert command_line.main(["train", "--train", "x", "--out", str(tmp_path)]) == 1
+    assert order == ["join", "cuda"]
+
+
+@pytest.mark.slow
+def test_torchrun_starts_two_processes_that_train_one_model(pairs, tmp_path):
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    train = ["-m", "transformer_lib", "train", "--train", pairs, "--out", str(tmp_path / "out")]
+    ended = subprocess.run(
+        [*run, *train, "--epochs", "2"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == f"saved in {tmp_path / 'out'}\n"  # one process says so
+    assert "epoch 2/2" in ended.stderr
+    assert "arning" not in ended.stderr
+    assert load_checkpoint(tmp_path / "out").card["training"]["epochs"] == 2
+
+
+def test_the_card_says_how_the_model_was_made(trained):
     card = json.loads((command_line.Path(trained) / "checkpoint.json").read_text("utf-8"))["card"]
     assert card["pairs"] == 2
     assert card["data"] == "pairs.tsv"
