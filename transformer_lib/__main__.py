@@ -152,7 +152,9 @@ def train_preset(options: argparse.Namespace) -> None:
     sizes = TransformerConfig(len(src_vocabulary), len(tgt_vocabulary), **preset.model)
 
     settings = asdict(preset.training) | {"seed": options.seed}
-    settings |= {"epochs": options.epochs} if options.epochs else {}
+    if options.epochs is not None:
+        settings["epochs"] = options.epochs
+        settings["cooldown"] = min(settings["cooldown"], max(options.epochs, 0))
     config = TrainingConfig(**settings)
     rank, _ = join_processes()  # before the model moves: each process has a GPU of its own
     torch.manual_seed(options.seed)
