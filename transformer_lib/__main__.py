@@ -52,14 +52,15 @@ class Preset:
 
 
 PRESETS = {
+    # 1.43 makes the highest rate 0.004.
     "en-de-small": Preset(
         load_en_de,
         None,
         None,
         {"d_model": 128, "num_heads": 4, "num_encoder_layers": 3, "num_decoder_layers": 3}
         | {"d_ff": 512, "max_len": 256, "norm_first": True, "share_embeddings": "target"},
-        2048,
-        TrainingConfig(epochs=10, warmup=400, factor=2.0, keep=3),
+        1024,
+        TrainingConfig(epochs=36, warmup=1000, factor=1.43, cooldown=18, keep=5),
     ),
     # Transformer-Tiny of Wu et al. 2021; 2.53 makes the highest rate 0.005.
     "multi30k-tiny": Preset(
