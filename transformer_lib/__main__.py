@@ -35,6 +35,7 @@ class Preset:
     """A corpus, a model and a training that fit each other.
 
     Args:
+        data: what the corpus is, for the model's card.
         load: gives the pairs of a split, tokenised.
         ordinary: gives them as ordinary text; None if there are only tokenised ones.
         joint_bpe: size of one BPE vocabulary for both languages; None for a word vocabulary each.
@@ -43,6 +44,7 @@ class Preset:
         training: how to train.
     """
 
+    data: str
     load: Callable[[str], list[Pair]]
     ordinary: Callable[[str], list[Pair]] | None
     joint_bpe: int | None
@@ -54,6 +56,7 @@ class Preset:
 PRESETS = {
     # 1.43 makes the highest rate 0.004.
     "en-de-small": Preset(
+        "the course's own English–German corpus, data/en_de/train.tsv",
         load_en_de,
         None,
         None,
@@ -64,6 +67,7 @@ PRESETS = {
     ),
     # Transformer-Tiny of Wu et al. 2021; 2.53 makes the highest rate 0.005.
     "multi30k-tiny": Preset(
+        "Multi30k, English–German, lower-cased and tokenised (for research and education)",
         lambda split: load_multi30k(split, tokenised=True),
         load_multi30k,
         10_000,
@@ -173,7 +177,8 @@ def train_preset(options: argparse.Namespace) -> None:
         return
     load_weights(model, average_checkpoints(sorted(state.glob("epoch-*.safetensors"))))
     card = {
-        "data": options.train.name if options.train else options.preset,
+        "data": options.train.name if options.train else preset.data,
+        "command": f"python -m transformer_lib train --preset {options.preset}",
         "pairs": len(pairs),
         "training": asdict(config),
         "minutes": round((time.perf_counter() - start) / 60, 1),
@@ -209,19 +214,29 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def print_scores(got: list[str], wanted: list[str], tokenizer: str) -> None:
-    """Print exact match and BLEU, with sacreBLEU's signature.
+    """Print what `scores` finds."""
+    found = scores(got, wanted, tokenizer)
+    print(f"{len(got)} pairs, exact match {found['exact']:.1%}, BLEU {found['bleu']:.2f}")
+    print(found["signature"])
+
+
+def scores(got: list[str], wanted: list[str], tokenizer: str) -> dict[str, Any]:
+    """Compare translations with what they should be.
 
     Args:
         got, wanted: the translations and what they should be.
         tokenizer: sacreBLEU's for BLEU: "13a", or "none" for text that is tokenised already.
+
+    Returns:
+        pairs, their number; exact, the share of equal ones; bleu, 0 to 100; its signature.
     """
     from sacrebleu.metrics import BLEU
 
     exact = sum(a == b for a, b in zip(got, wanted, strict=True)) / len(got)
-    bleu = BLEU(tokenize=tokenizer, force=True)  # tokenised text is no mistake
-    score = bleu.corpus_score(got, [wanted])
-    print(f"{len(got)} pairs, exact match {exact:.1%}, BLEU {score.score:.2f}")
-    print(bleu.get_signature())
+    metric = BLEU(tokenize=tokenizer, force=True)  # tokenised text is no mistake
+    bleu = metric.corpus_score(got, [wanted]).score
+    signature = str(metric.get_signature())
+    return {"pairs": len(got), "exact": exact, "bleu": bleu, "signature": signature}
 
 
 if __name__ == "__main__":
