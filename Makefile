@@ -18,9 +18,10 @@ lab: .venv/.installed ## open JupyterLab at the first notebook
 test: .venv/.installed ## run every check: style, unit tests, seeded bugs, all notebooks
 	$(VENV) -m ruff check
 	$(VENV) -m ruff format --check
-	$(VENV) -m pytest tests
+	$(VENV) -m pytest -n 2 --dist loadfile tests
 	$(VENV) tests/mutants.py
-	$(VENV) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=300 \
+	$(VENV) -m pytest -n 2 --dist loadfile \
+		--nbval --nbval-current-env --nbval-cell-timeout=600 \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 notebooks: .venv/.installed ## execute and save the notebooks; NB='notebooks/03*' chooses some
