@@ -33,7 +33,7 @@ TAGS = """mirror exercise solution hide-input
     nbval-ignore-output nbval-skip nbval-raises-exception raises-exception"""
 IMPORTS = """collections contextlib copy dataclasses functools importlib itertools math pathlib
     random statistics sys textwrap time typing warnings
-    torch numpy matplotlib.pyplot transformer_lib"""
+    torch numpy matplotlib.pyplot sacrebleu transformer_lib"""
 NOT_PYTHON = ast.Module([], [])
 NOT_PORTABLE = {
     "a machine's path": r"(?<![\w/.])(/(root|home|work|tmp|Users)\b|C:\\)",
