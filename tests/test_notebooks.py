@@ -31,9 +31,9 @@ SECTIONS = [
 ]
 TAGS = """mirror exercise solution hide-input
     nbval-ignore-output nbval-skip nbval-raises-exception raises-exception"""
-IMPORTS = """collections contextlib copy dataclasses functools importlib itertools math pathlib
-    random statistics sys textwrap time typing warnings
-    torch numpy matplotlib.pyplot sacrebleu transformer_lib"""
+IMPORTS = """collections contextlib copy ctypes dataclasses functools importlib itertools math os
+    pathlib random statistics sys tempfile textwrap time typing warnings
+    torch numpy matplotlib.pyplot sacrebleu tqdm transformer_lib"""
 NOT_PYTHON = ast.Module([], [])
 NOT_PORTABLE = {
     "a machine's path": r"(?<![\w/.])(/(root|home|work|tmp|Users)\b|C:\\)",
