@@ -440,6 +440,7 @@ def _read_multi30k(file: str, folder: str | Path | None) -> list[str]:
 def _download(url: str, sha256: str, hint: str) -> Path:
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")  # it tells on stderr what it downloads
     try:
         cache, fetch = pooch.os_cache("transformer_lib"), pooch.HTTPDownloader(timeout=30)
         path = pooch.retrieve(url, sha256, Path(url).name, cache / "multi30k", downloader=fetch)
