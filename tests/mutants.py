@@ -530,6 +530,19 @@ MUTANTS = {
         ("vocabularies of any size", "if len(vocabulary) != size:", "if False:"),
     ],
     "training": [
+        ("no cool-down", "rate *= min(1.0, to_go / config.cooldown)", "pass"),
+        (
+            "the cool-down starts anew in each epoch",
+            "to_go = config.epochs - epoch - start / len(todo)",
+            "to_go = config.epochs - epoch",
+        ),
+        (
+            "the end moves during a cool-down",
+            'free += [] if config.cooldown else ["epochs"]',
+            'free += ["epochs"]',
+        ),
+        ("the first slice only", "return sum(\n", "return next(\n"),
+        ("freed memory is not kept", "    if mallopt:\n", "    if False:\n"),
         ("no warm-up", "min(step**-0.5, step * warmup**-1.5)", "step**-0.5"),
         ("the rate rises for ever", "min(step**-0.5, step * warmup**-1.5)", "step * warmup**-1.5"),
         ("the schedule without d_model", "factor * d_model**-0.5 *", "factor *"),
