@@ -47,7 +47,7 @@ def execute(path):
             cell.update(outputs=[], execution_count=None)
     client = NotebookClient(
         notebook,
-        timeout=300,
+        timeout=600,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
