@@ -542,7 +542,6 @@ MUTANTS = {
             'free += ["epochs"]',
         ),
         ("the first slice only", "return sum(\n", "return next(\n"),
-        ("freed memory is not kept", "    if mallopt:\n", "    if False:\n"),
         ("no warm-up", "min(step**-0.5, step * warmup**-1.5)", "step**-0.5"),
         ("the rate rises for ever", "min(step**-0.5, step * warmup**-1.5)", "step * warmup**-1.5"),
         ("the schedule without d_model", "factor * d_model**-0.5 *", "factor *"),
@@ -567,8 +566,8 @@ MUTANTS = {
         ("source padding seen", "memory, memory_mask=src_mask)", "memory)"),
         (
             "output layer on padding, too",
-            "self.model.output(hidden[real])",
-            "self.model.output(hidden)[real]",
+            "hidden[real].split(512), labels[real].split(512)",
+            "hidden.flatten(0, 1).split(512), labels.flatten().split(512)",
         ),
         (
             "validation with dropout",
@@ -697,8 +696,12 @@ MUTANTS = {
             "if latest and step % config.save_every == 0:",
             "if False:",
         ),
-        ("settings may change", 'free = ("epochs", ', 'free = ("seed", "epochs", '),
-        ("epochs may not change", 'free = ("epochs", ', "free = ("),
+        ("settings may change", 'free = ["save_every"', 'free = ["seed", "save_every"'),
+        (
+            "epochs may not change",
+            'if config.cooldown else ["epochs"]',
+            "if config.cooldown else []",
+        ),
         (
             "the last weights instead of the mean",
             "mean.get(name, 0.0) + tensor.double() / len(paths)",
