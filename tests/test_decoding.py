@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from transformer_lib import Transformer, TransformerConfig
+from transformer_lib import Transformer, TransformerConfig, attention_modules
 from transformer_lib.checkpoint import save_checkpoint
 from transformer_lib.data import END, PAD, SPECIAL_TOKENS, START, UNKNOWN, Vocabulary
 from transformer_lib.decoding import (
@@ -571,17 +571,26 @@ def test_attention_says_where_each_token_looked(translator, beam):
     layers = len(translator.model.decoder.layers)
     for text, translation in zip(TEXTS, translations, strict=True):
         assert isinstance(translation, Translation)
-        _, src_tokens, tgt_tokens, attention = translation
+        _, src_tokens, tgt_tokens, maps = translation
+        attention = translation.attention
         assert attention.shape == (layers, H, len(tgt_tokens), len(src_tokens))
         if not text.strip():
             assert attention.numel() == 0
             continue
+        source, target = len(src_tokens), len(tgt_tokens)
+        sizes = {
+            "encoder.layers.0.self_attention": (H, source, source),
+            "decoder.layers.1.self_attention": (H, target, target),
+            "decoder.layers.0.cross_attention": (H, target, source),
+        }
+        assert {name: tuple(maps[name].shape) for name in sizes} == sizes
+        assert list(maps) == list(attention_modules(translator.model))
         assert src_tokens == [*text.split(), "</s>"]
         words = [token for token in tgt_tokens if token not in ("<s>", "</s>")]
         assert words == translation.text.split()
         torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:3]))
         alone = translator.translate(text, beam=beam, attention=True)
-        torch.testing.assert_close(attention, alone.attention)
+        torch.testing.assert_close(maps, alone.maps)
 
 
 def test_attention_is_that_of_the_steps(translator):
@@ -616,10 +625,10 @@ def test_attention_leaves_no_hook_and_no_mode_behind(translator):
 
 def test_attention_can_be_drawn_whatever_the_precision(translator):
     translator.model.bfloat16()
-    attention = translator.translate("the dog", attention=True).attention
-    assert attention.dtype == torch.float32
-    assert not attention.is_inference()
-    assert not attention.requires_grad
+    for weights in translator.translate("the dog", attention=True).maps.values():
+        assert weights.dtype == torch.float32
+        assert not weights.is_inference()
+        assert not weights.requires_grad
 
 
 CASING = {"hund": "Hund", "katze": "Katze", "ein": "EIN"}
@@ -653,7 +662,7 @@ def test_attention_is_about_the_tokens_that_the_model_sees(of_ordinary_text):
     assert shown.src_tokens == ["the", "dog", "&amp;", "the", "cat", "eat", "</s>"]
     assert shown.text == restore(cut.text, CASING) != cut.text
     assert shown[1:3] == cut[1:3]
-    assert torch.equal(shown.attention, cut.attention)
+    torch.testing.assert_close(shown.maps, cut.maps, rtol=0, atol=0)
 
 
 def test_without_casing_text_is_in_the_models_own_form(translator):

@@ -20,6 +20,7 @@ HOMES = {
     "transformer": "08_transformer",
     "training": "09_training",
     "decoding": "10_decoding",
+    "attention_maps": "11_attention_maps",
 }
 
 

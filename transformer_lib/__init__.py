@@ -1,6 +1,18 @@
 """The Transformer of "Attention Is All You Need", one module per notebook of the course."""
 
 from transformer_lib.attention import scaled_dot_product_attention
+from transformer_lib.attention_maps import (
+    align_words,
+    alignment_error_rate,
+    ask_for_weights,
+    attention_modules,
+    attention_rollout,
+    head_importance,
+    mask_heads,
+    record_attention,
+    silence,
+    stack_cross_attention,
+)
 from transformer_lib.decoder import Decoder, DecoderLayer
 from transformer_lib.decoding import (
     CrossAttentionCache,
@@ -54,21 +66,31 @@ __all__ = [
     "Translation",
     "Translator",
     "accumulate_gradients",
+    "align_words",
+    "alignment_error_rate",
     "arithmetic",
+    "ask_for_weights",
+    "attention_modules",
+    "attention_rollout",
     "average_checkpoints",
     "beam_search",
     "causal_mask",
     "evaluating",
     "greedy_decode",
+    "head_importance",
     "join_processes",
     "keep_freed_memory",
     "label_smoothed_loss",
     "length_limits",
     "length_penalty",
+    "mask_heads",
     "mean_loss",
     "padding_mask",
+    "record_attention",
     "scaled_dot_product_attention",
+    "silence",
     "sinusoidal_encoding",
+    "stack_cross_attention",
     "train",
     "warmup_schedule",
 ]

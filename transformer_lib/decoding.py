@@ -8,6 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from transformer_lib.attention_maps import (
+    attention_modules,
+    record_attention,
+    stack_cross_attention,
+)
 from transformer_lib.checkpoint import Checkpoint, load_checkpoint
 from transformer_lib.data import END, START, pad_rows
 from transformer_lib.masks import padding_mask
@@ -291,17 +296,23 @@ def beam_search(
 
 
 class Translation(NamedTuple):
-    """A text translated, and where each of its T tokens looked among the S source tokens.
+    """A text translated, and where each of its T tokens looked.
 
     Both lists of tokens end with the end token (tgt_tokens only if it came before max_len).
-    `attention` (layers, H, T, S) holds the cross-attention weights of each decoder layer and
-    head, in float32 on the CPU; row t is the step that chose token t.
+    `maps` holds the weights of each attention of the model by its name, as `record_attention`
+    does, but for this one text: (H, T, S) or, in self-attention, (H, S, S) and (H, T, T), in
+    float32 on the CPU. Row t of the decoder's maps is the step that chose token t.
     """
 
     text: str
     src_tokens: list[str]
     tgt_tokens: list[str]
-    attention: Tensor
+    maps: dict[str, Tensor]
+
+    @property
+    def attention(self) -> Tensor:
+        """The cross-attention of all decoder layers and heads (layers, H, T, S)."""
+        return stack_cross_attention(self.maps)
 
 
 class Translator:
@@ -364,7 +375,8 @@ class Translator:
         if ordinary:
             texts = [tokenise(text, "en") for text in texts]
         sources = [self.read(text) for text in texts]
-        nothing = torch.zeros(len(self.model.decoder.layers), self.model.config.num_heads, 0, 0)
+        names = attention_modules(self.model) if attention else {}
+        nothing = {name: torch.zeros(module.num_heads, 0, 0) for name, module in names.items()}
         results = [Translation("", [], [], nothing) if attention else ""] * len(sources)
         # Sentences of like length go together: little padding, and few steps to wait for others.
         order = sorted(range(len(sources)), key=lambda number: len(sources[number]))
@@ -376,8 +388,9 @@ class Translator:
                 tgt = greedy_decode(self.model, src, max_len)
             else:
                 tgt, _ = beam_search(self.model, src, beam, alpha, max_len)
-            maps = self.attention_maps(src, tgt) if attention else [None] * len(numbers)
-            for number, ids, weights in zip(numbers, tgt.tolist(), maps, strict=True):
+            maps = self.attention_maps(src, tgt) if attention else {}
+            for row, (number, ids) in enumerate(zip(numbers, tgt.tolist(), strict=True)):
+                weights = {name: of_all[row] for name, of_all in maps.items()}
                 results[number] = self.write(texts[number], ids, weights, ordinary)
         return results[0] if isinstance(text, str) else results
 
@@ -392,37 +405,30 @@ class Translator:
         return ids
 
     def write(
-        self, src_text: str, ids: list[int], weights: Tensor | None, ordinary: bool
+        self, src_text: str, ids: list[int], maps: dict[str, Tensor], ordinary: bool
     ) -> str | Translation:
-        """Turn token ids into a text; with weights (layers, H, T, S), into a `Translation`."""
+        """Turn token ids into a text; with maps, cut to size, into a `Translation`."""
         text = self.tgt_vocabulary.decode(ids)
         text = restore(text, self.casing) if ordinary else text
-        if weights is None:
+        if not maps:
             return text
         names = self.tgt_vocabulary.to_dict()["tokens"]
         src_tokens = [*self.src_vocabulary.tokens(src_text), names[END]]
         tgt_tokens = [names[i] for i in ids if i != self.model.config.pad_id]
-        weights = weights[:, :, : len(tgt_tokens), : len(src_tokens)]
-        return Translation(text, src_tokens, tgt_tokens, weights.clone().float().cpu())
+        cut = {}
+        for name, weights in maps.items():  # without the padding
+            queries = src_tokens if name.startswith("encoder") else tgt_tokens
+            keys = tgt_tokens if name.startswith("decoder") and "self" in name else src_tokens
+            cut[name] = weights[:, : len(queries), : len(keys)].clone().float().cpu()
+        return Translation(text, src_tokens, tgt_tokens, cut)
 
-    def attention_maps(self, src: Tensor, tgt: Tensor) -> Tensor:
+    def attention_maps(self, src: Tensor, tgt: Tensor) -> dict[str, Tensor]:
         """Read src (B, S) and its finished translation tgt (B, T) once more, all steps at once.
 
         Returns:
-            the cross-attention weights (B, layers, H, T, S).
+            the weights of each attention, (B, H, T, S) for cross-attention, by its name.
         """
-        maps, hooks = [], []
-        for layer in self.model.decoder.layers:
-            attention = layer.cross_attention
-            ask = lambda module, args, kwargs: (args, {**kwargs, "need_weights": True})  # noqa: E731
-            keep = lambda module, args, output: maps.append(output[1])  # noqa: E731
-            hooks.append(attention.register_forward_pre_hook(ask, with_kwargs=True))
-            hooks.append(attention.register_forward_hook(keep))
-        try:
-            with evaluating(self.model):
-                start = torch.full_like(tgt[:, :1], START)
-                self.model(src, torch.cat([start, tgt[:, :-1]], dim=1))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return torch.stack(maps, dim=1)
+        start = torch.full_like(tgt[:, :1], START)
+        with record_attention(self.model) as maps, evaluating(self.model):
+            self.model(src, torch.cat([start, tgt[:, :-1]], dim=1))
+        return maps
