@@ -1016,8 +1016,9 @@ MUTANTS = {
             "attention = layer.cross_attention",
             "attention = layer.self_attention",
         ),
-        ("hooks stay", "                hook.remove()", "                pass"),
-        ("maps with padding", "weights[:, :, : len(tgt_tokens), : len(src_tokens)]", "weights"),
+        ("maps with padding", "weights[:, : len(queries), : len(keys)].clone()", "weights.clone()"),
+        ("encoder maps cut like the decoder's", 'name.startswith("encoder")', "False"),
+        ("every map reads the source", 'name.startswith("decoder") and "self" in name', "False"),
     ],
     "parity": [
         (

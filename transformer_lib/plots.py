@@ -3,22 +3,44 @@
     from transformer_lib import plots
     plots.heatmap([[0.9, 0.1], [0.2, 0.8]], ["the", "cat"], ["die", "Katze"])
 
+Maps: `heatmap` (one matrix, words on both axes), `heatmaps` (one per head), `overview` (all layers
+and heads, small), `lines` (two columns of words). Numbers: `curves`, `bars`, `points`. The model:
+`shapes` (what a forward pass makes of its tensors), `architecture` ("you are here"). `panels`
+opens several empty pictures side by side.
+
 Each function draws into `ax`, or into a new figure when `ax` is None, and returns what it drew
-into, so that anything can be added. The style is applied inside the functions alone.
+into, so that anything can be added. Numbers may be lists, arrays or tensors, of any dtype, with
+gradient or without. The style is applied inside the functions alone; the ground is white in light
+and in dark themes.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib import patches
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import ArrayLike
 
-__all__ = ["COLOURS", "architecture", "bars", "curves", "heatmap", "heatmaps", "panels", "points"]
+__all__ = [
+    "COLOURS",
+    "architecture",
+    "bars",
+    "curves",
+    "heatmap",
+    "heatmaps",
+    "lines",
+    "overview",
+    "panels",
+    "points",
+    "shapes",
+]
 
 # Okabe and Ito's palette, told apart by colour-blind readers; black last.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -27,6 +49,12 @@ STYLE = {
     "figure.dpi": 110,
     "figure.facecolor": "white",  # so that words stay readable in a dark theme
     "savefig.facecolor": "white",
+    "axes.facecolor": "white",
+    "text.color": "black",
+    "axes.edgecolor": "black",
+    "axes.labelcolor": "black",
+    "xtick.color": "black",
+    "ytick.color": "black",
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.labelsize": 11,
@@ -39,6 +67,8 @@ STYLE = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
+PAGE = 12  # inches: no picture is wider
+SMALLEST = 5  # points: no word is smaller
 
 # What a heat map shows decides its colours and its range.
 KINDS = {
@@ -47,6 +77,9 @@ KINDS = {
     "signed": {"cmap": "RdBu_r"},  # zero is white
     "mask": {"cmap": "Blues", "vmin": 0.0, "vmax": 2.0},  # True = may attend
 }
+
+
+# ---------------------------------------------------------------- what all pictures share
 
 
 def _styled(function: Callable) -> Callable:
@@ -64,8 +97,41 @@ def _array(values: ArrayLike) -> np.ndarray:
     """Turn a list, array or tensor (of any dtype, with or without gradient) into an array."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
-        values = values if values.dtype.is_floating_point is False else values.float()
+        values = values.double() if values.is_floating_point() else values
+    elif isinstance(values, list | tuple):
+        values = [_array(value) for value in values]
     return np.asarray(values)
+
+
+@functools.cache
+def _glyphs(font: FontProperties) -> set[int]:
+    """List the characters that a font can draw."""
+    return set(get_font(findfont(font)).get_charmap())
+
+
+def _words(words: Sequence[str], longest: int = 32) -> list[str]:
+    """Make words fit to be drawn: □ for what the font lacks, … where they are cut."""
+    known = _glyphs(FontProperties())
+    words = ["".join(c if ord(c) in known else "□" for c in str(word)) for word in words]
+    return [word if len(word) <= longest else word[: longest - 1] + "…" for word in words]
+
+
+def _matrix(
+    values: ArrayLike, rows: Sequence[str] | None, columns: Sequence[str] | None
+) -> np.ndarray:
+    """Turn values into a matrix that has as many rows and columns as there are words."""
+    values = _array(values)
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"a map needs a matrix, got shape {values.shape}")
+    for name, words, size in zip(("rows", "columns"), (rows, columns), values.shape, strict=True):
+        if words is not None and len(words) != size:
+            raise ValueError(f"{len(words)} words for {size} {name}")
+    return values
+
+
+def _largest(values: np.ndarray) -> float:
+    """Return the largest size among the finite numbers, 1 if all are zero."""
+    return np.abs(values[np.isfinite(values)]).max(initial=0) or 1.0
 
 
 @_styled
@@ -75,9 +141,16 @@ def panels(count: int, *, width: float = 3.6, height: float = 2.9) -> list[Axes]
     Args:
         count: how many panels.
         width, height: the size of one, in inches; a page is about 11 wide.
+
+    Example:
+        >>> left, right = panels(2)
+        >>> ax = heatmap([[1.0, 0.0], [0.5, 0.5]], ax=left)
     """
     _, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False)
     return list(axes[0])
+
+
+# ---------------------------------------------------------------- maps
 
 
 @_styled
@@ -90,79 +163,161 @@ def heatmap(
     title: str = "",
     xlabel: str = "key",
     ylabel: str = "query",
-    digits: int | None = 2,
+    digits: int | str | None = "auto",
+    cells: ArrayLike | None = None,
     limit: float | None = None,
     colorbar: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a matrix as coloured cells, with words on the axes.
 
+    Long sentences get smaller, upright words and no numbers. Without words, a large matrix such as
+    a positional encoding gets numbered axes.
+
     Args:
         values: (rows, columns); bool values are drawn as a mask.
-        rows, columns: a word per row and column; their numbers when None.
+        rows, columns: a word per row and column; their numbers, from 0, when None.
         kind: "weights" (0 to 1), "amount" (never negative), "signed" (zero is white) or "mask".
         title, xlabel, ylabel: the words around it.
-        digits: decimals printed in each cell; None prints none, as in large maps.
+        digits: decimals printed in each cell; None prints none; "auto" prints two, and none where
+            there are more than 16 rows or columns.
+        cells: (rows, columns) texts to print in the cells instead.
         limit: the value of the darkest colour; that of the largest value when None.
         colorbar: whether to draw the scale.
         ax: where to draw; a new figure when None.
 
     Raises:
-        ValueError: values are not a matrix, or its sizes are not those of the words.
-    """
-    values = _array(values)
-    if values.ndim != 2:
-        raise ValueError(f"a heat map needs a matrix, got shape {values.shape}")
-    for name, words, size in (
-        ("rows", rows, values.shape[0]),
-        ("columns", columns, values.shape[1]),
-    ):
-        if words is not None and len(words) != size:
-            raise ValueError(f"{len(words)} words for {size} {name}")
-    if values.dtype == bool:
-        kind = "mask"
-    colours = dict(KINDS[kind])
-    if kind != "weights" and kind != "mask":
-        largest = np.abs(values[np.isfinite(values)]).max(initial=0) if limit is None else limit
-        colours["vmax"] = largest or 1.0
-        if kind == "signed":
-            colours["vmin"] = -colours["vmax"]
-    if kind == "mask":
-        annotation, form = np.where(values, "✓", "·"), ""
-    else:
-        annotation, form = False, ""
-        if digits is not None:  # rounding first, plus zero, prints 0.00 where it would be -0.00
-            annotation, form = np.round(values.astype(float), digits) + 0.0, f".{digits}f"
+        ValueError: values are not a matrix, or its sizes are not those of the words or the cells;
+            there is no such kind.
 
+    Example:
+        >>> ax = heatmap([[0.9, 0.1], [0.2, 0.8]], ["die", "Katze"], ["the", "cat"])
+        >>> layers, heads = ["layer 1", "layer 2"], ["head 1", "head 2"]
+        >>> ax = heatmap([[0.31, 0.55], [0.12, 0.4]], layers, heads, xlabel="", ylabel="")
+        >>> waves = np.sin(np.outer(np.arange(50), 0.7 ** np.arange(20)))
+        >>> ax = heatmap(waves, kind="signed", xlabel="dimension", ylabel="position")
+    """
+    values = _matrix(values, rows, columns)
+    if kind not in KINDS:
+        raise ValueError(f"no kind {kind!r}; there are {sorted(KINDS)}")
+    kind = "mask" if values.dtype == bool else kind
+    rows, columns = (None if words is None else _words(words) for words in (rows, columns))
+    texts = _cell_texts(values, kind, digits, cells)
     if ax is None:
-        words_wide = 0.1 * max(map(len, rows or [""]))
-        width = 1.4 + words_wide + 0.62 * values.shape[1] if digits is not None else 5.2
-        height = max(2.2, 1.1 + 0.46 * values.shape[0]) if digits is not None else 4.2
-        _, ax = plt.subplots(figsize=(min(width, 9), min(height, 8)))
+        _, ax = plt.subplots(figsize=_map_size(values.shape, rows, columns, texts))
+    _draw_cells(ax, values, kind, texts, limit, colorbar and kind != "mask")
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    _label_cells(ax, values.shape, rows, columns)
+    return ax
+
+
+def _cell_texts(
+    values: np.ndarray, kind: str, digits: int | str | None, cells: ArrayLike | None
+) -> np.ndarray | None:
+    """Return the text of each cell, or None when the cells stay empty."""
+    if cells is not None:
+        if np.shape(cells) != values.shape:
+            raise ValueError(f"cells of shape {np.shape(cells)} for values {values.shape}")
+        return np.array([_words(row) for row in np.asarray(cells)])
+    small = max(values.shape) <= 16
+    if kind == "mask":
+        return np.where(values, "✓", "·") if small else None
+    if digits == "auto":
+        digits = 2 if small else None
+    if digits is None:
+        return None
+    rounded = np.round(values.astype(float), digits) + 0.0  # plus zero: 0.00, never -0.00
+    return np.array([[f"{value:.{digits}f}" for value in row] for row in rounded])
+
+
+def _map_size(
+    shape: tuple[int, int],
+    rows: list[str] | None,
+    columns: list[str] | None,
+    texts: np.ndarray | None,
+) -> tuple[float, float]:
+    """Choose a map's size in inches."""
+    row_word, column_word = (max(map(len, words or [""])) for words in (rows, columns))
+    high = 0.08 * max(0, column_word - 12)
+    if texts is not None:
+        cell = max(0.62, 0.09 * max(map(len, texts.flat)))
+        width, height = 1.4 + 0.1 * row_word + cell * shape[1], 1.1 + 0.46 * shape[0]
+        return min(width, 9), min(max(2.2, height) + high, 8)
+    if rows is None and columns is None:
+        return 5.2, 4.2
+    width, height = 1.8 + 0.08 * row_word + 0.14 * shape[1], 1.6 + 0.13 * shape[0]
+    return min(max(5.2, width), 9), min(max(4.2, height) + high, 9)
+
+
+def _draw_cells(
+    ax: Axes,
+    values: np.ndarray,
+    kind: str,
+    texts: np.ndarray | None,
+    limit: float | None,
+    colorbar: bool,
+) -> None:
+    """Draw the cells of a map and what is printed in them."""
+    colours = dict(KINDS[kind])
+    if kind in ("amount", "signed"):
+        colours["vmax"] = (_largest(values) if limit is None else limit) or 1.0
+    if kind == "signed":
+        colours["vmin"] = -colours["vmax"]
     sns.heatmap(
         values.astype(float),
         ax=ax,
-        annot=annotation,
-        fmt=form,
-        annot_kws={"size": 10},
-        cbar=colorbar and kind != "mask",
+        annot=texts,
+        fmt="",
+        annot_kws={"size": 10, "parse_math": False},
+        cbar=colorbar,
         linewidths=0.5 if max(values.shape) <= 24 else 0,
         linecolor="white",
-        xticklabels="auto" if columns is None else columns,
-        yticklabels="auto" if rows is None else rows,
+        xticklabels="auto",
+        yticklabels="auto",
         **colours,
     )
-    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    turn = columns is not None and (max(map(len, columns)) > 6 or len(columns) > 10)
-    ax.tick_params(axis="x", rotation=45 if turn else 0, length=0)
-    ax.tick_params(axis="y", rotation=0, length=0)
-    return ax
+    ax.tick_params(rotation=0, length=0)
+
+
+def _label_cells(
+    ax: Axes, shape: tuple[int, int], rows: list[str] | None, columns: list[str] | None
+) -> None:
+    """Write the words of a map, turned and shrunk until none touches its neighbour."""
+    turn = 45 if columns and (max(map(len, columns)) > 6 or len(columns) > 10) else 0
+    _write(ax.yaxis, rows, STYLE["font.size"])
+    _write(ax.xaxis, columns, STYLE["font.size"], turn)
+    ax.figure.draw_without_rendering()  # the layout decides how large a cell is
+    high, wide = (_points(ax, side) / n for side, n in zip(("height", "width"), shape, strict=True))
+    if turn == 0 and columns:
+        widest = max(label.get_window_extent().width for label in ax.get_xticklabels())
+        turn = 45 if widest * 72 / ax.figure.dpi > wide else 0
+    if turn == 45 and wide < 1.5 * STYLE["font.size"]:
+        turn = 90
+    _write(ax.yaxis, rows, 0.8 * high)
+    _write(ax.xaxis, columns, 0.8 * wide if turn == 90 else STYLE["font.size"], turn)
+    for text in ax.texts:
+        room = 0.95 * wide * ax.figure.dpi / 72 / max(1, text.get_window_extent().width)
+        text.set_fontsize(min(1, room) * text.get_fontsize())
+
+
+def _points(ax: Axes, side: str) -> float:
+    """Return the width or height of the axes in points, the unit of font sizes."""
+    return getattr(ax.get_window_extent(), side) * 72 / ax.figure.dpi
+
+
+def _write(axis, words: list[str] | None, size: float, turn: float = 0) -> None:
+    """Write a word beside each row or column; every other or third one if there is no room."""
+    if words is None:
+        return
+    step = int(np.ceil(SMALLEST / size))
+    look = {"fontsize": np.clip(size, SMALLEST, STYLE["font.size"]), "rotation": turn}
+    axis.set_ticks(np.arange(0, len(words), step) + 0.5, words[::step], parse_math=False, **look)
 
 
 @_styled
 def heatmaps(
     maps: Sequence[ArrayLike],
-    titles: Sequence[str],
+    titles: Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     *,
@@ -173,28 +328,41 @@ def heatmaps(
     """Draw several matrices of the same shape side by side, on one colour scale.
 
     Args:
-        maps: the matrices, for instance one per head.
-        titles: a title for each.
+        maps: the matrices, for instance (H, T, S), one per head.
+        titles: a title for each; "head 1", "head 2", … when None.
         rows, columns: words, as in `heatmap`.
-        per_row: how many stand side by side.
+        per_row: how many stand side by side; one or two where sentences are long.
         suptitle: a title over all of them.
         options: further arguments of `heatmap`.
 
     Raises:
-        ValueError: there are not as many titles as maps.
+        ValueError: there are not as many titles as maps; what `heatmap` refuses.
+
+    Example:
+        >>> heads = np.full((4, 3, 3), 1 / 3)
+        >>> words = ["cat", "drinks", "milk"]
+        >>> figure = heatmaps(heads, rows=words, columns=words, per_row=2)
     """
-    maps = [_array(values) for values in maps]
+    titles = [f"head {h}" for h in range(1, len(maps) + 1)] if titles is None else titles
     if len(maps) != len(titles):
         raise ValueError(f"{len(titles)} titles for {len(maps)} maps")
+    maps = [_matrix(values, rows, columns) for values in maps]
     if options.get("kind", "weights") in ("amount", "signed") and options.get("limit") is None:
-        options["limit"] = max(np.abs(values[np.isfinite(values)]).max() for values in maps)
+        options["limit"] = max(map(_largest, maps))
     per_row = min(per_row, len(maps))
     lines = -(-len(maps) // per_row)
     height, width = maps[0].shape
-    cell = 0.52 if options.get("digits", 2) is not None else 0.25
+    if options.get("digits", "auto") == "auto":
+        fits = max(height, width) <= 16 and per_row * (1.3 + 0.52 * width) <= PAGE
+        options["digits"] = 2 if fits else None
+    cell = 0.52 if options["digits"] is not None else 0.25
     size = (1.3 + max(1.6, cell * width), 1.1 + max(1.4, 0.8 * cell * height))
+    shrink = min(1, PAGE / (size[0] * per_row))
     figure, axes = plt.subplots(
-        lines, per_row, figsize=(size[0] * per_row, size[1] * lines), squeeze=False
+        lines,
+        per_row,
+        figsize=(shrink * size[0] * per_row, max(2.2, shrink * size[1]) * lines),
+        squeeze=False,
     )
     for i, ax in enumerate(axes.flat):
         if i >= len(maps):
@@ -212,6 +380,120 @@ def heatmaps(
 
 
 @_styled
+def overview(maps: Sequence[ArrayLike], *, title: str = "") -> Figure:
+    """Draw the attention of all layers and heads, small and without words, on the scale 0 to 1.
+
+    Args:
+        maps: (layers, H, T, S) weights, or a list of (H, T, S), one per layer.
+        title: a title over all of them.
+
+    Raises:
+        ValueError: the maps are not (layers, H, T, S).
+
+    Example:
+        >>> figure = overview(np.random.default_rng(0).dirichlet(np.ones(7), (2, 4, 5)))
+    """
+    maps = _array(maps)
+    if maps.ndim != 4 or not maps.size:
+        raise ValueError(f"an overview needs maps (layers, H, T, S), got shape {maps.shape}")
+    layers, heads = maps.shape[:2]
+    side = min(1.3, (PAGE - 1.5) / heads)
+    figure, axes = plt.subplots(
+        layers, heads, figsize=(1.5 + side * heads, 0.6 + side * layers), squeeze=False
+    )
+    for (layer, head), ax in np.ndenumerate(axes):
+        image = ax.imshow(maps[layer, head], cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(visible=True, color="#999999")
+        if layer == 0:
+            ax.set_title(f"head {head + 1}", fontsize=9)
+        if head == 0:
+            ax.set_ylabel(f"layer {layer + 1}", fontsize=9, rotation=0, ha="right", va="center")
+    figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
+    figure.suptitle(title)
+    return figure
+
+
+@_styled
+def lines(
+    weights: ArrayLike,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    row: int | None = None,
+    title: str = "",
+    xlabel: str = "key",
+    ylabel: str = "query",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw attention as lines between two columns of words, the thicker, the more weight.
+
+    Args:
+        weights: (rows, columns), each between 0 and 1.
+        rows: the words that look, at the left.
+        columns: the words that are looked at, at the right.
+        row: a row, counted from 0, to be lit alone, with its weights from 0.05 on as numbers.
+        title, xlabel, ylabel: the words above the picture, the right and the left column.
+        ax: where to draw; a new figure when None.
+
+    Raises:
+        ValueError: weights are not a matrix, its sizes are not those of the words, a weight is
+            below 0 or above 1, or there is no such row.
+
+    Example:
+        >>> weights = [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1]]
+        >>> ax = lines(weights, ["die", "Katze"], ["the", "cat", "</s>"], row=1)
+    """
+    weights = _matrix(weights, rows, columns).astype(float)
+    if weights.min() < 0 or weights.max() > 1 + 1e-6:
+        raise ValueError(f"weights go from 0 to 1, got {weights.min():g} to {weights.max():g}")
+    if row is not None and not 0 <= row < len(rows):
+        raise ValueError(f"no row {row}; there are {len(rows)}, counted from 0")
+    rows, columns = _words(rows), _words(columns)
+    length = max(weights.shape)
+    if ax is None:
+        words_wide = 0.08 * (max(map(len, rows)) + max(map(len, columns)))
+        _, ax = plt.subplots(figsize=(3 + words_wide, min(1.2 + 0.25 * length, 9)))
+    lit = np.arange(len(rows)) == row if row is not None else np.ones(len(rows), dtype=bool)
+    colour = COLOURS[0] if row is None else COLOURS[1]
+    for t in np.argsort(lit, kind="stable"):  # the lit lines last, on top
+        ends = [[(0, t), (1, s)] for s in range(len(columns))]
+        strength = weights[t] if lit[t] else 0.4 * weights[t]
+        shades = [to_rgba(colour if lit[t] else "#888888", strong) for strong in strength]
+        ax.add_collection(LineCollection(ends, colors=shades, linewidths=5 * weights[t]))
+    ax.set(title=title, xlim=(0, 1), ylim=(length - 0.5, -1.6))
+    ax.axis("off")
+    words = _side_words(ax, rows, columns, weights, row)
+    for x, name, side in ((-0.03, ylabel, "right"), (1.03, xlabel, "left")):
+        ax.text(x, -1.1, name, ha=side, va="center", color="#666666", style="italic")
+    ax.figure.draw_without_rendering()  # the layout decides how much room a word has
+    size = np.clip(0.8 * _points(ax, "height") / (length + 1.1), SMALLEST, STYLE["font.size"])
+    for word in words:
+        word.set_fontsize(size)
+    return ax
+
+
+def _side_words(
+    ax: Axes, rows: list[str], columns: list[str], weights: np.ndarray, row: int | None
+) -> list:
+    """Write the words of `lines`: those of the lit row bold, with the weights."""
+    look = {"va": "center", "parse_math": False}
+    words = []
+    for t, word in enumerate(rows):
+        weight = "bold" if t == row else "normal"
+        words.append(ax.text(-0.03, t, word, ha="right", weight=weight, **look))
+    for s, word in enumerate(columns):
+        seen = row is not None and weights[row, s] >= 0.05
+        text = f"{word}  {weights[row, s]:.2f}" if seen else word
+        weight = "bold" if seen else "normal"
+        words.append(ax.text(1.03, s, text, ha="left", weight=weight, **look))
+    return words
+
+
+# ---------------------------------------------------------------- numbers
+
+
+@_styled
 def curves(
     x: ArrayLike,
     lines: Mapping[str, ArrayLike],
@@ -219,29 +501,44 @@ def curves(
     xlabel: str,
     ylabel: str,
     title: str = "",
+    bands: Mapping[str, ArrayLike] | None = None,
     log: str = "",
     markers: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one or more lines over the same x.
+    """Draw one or more lines over the same x: a loss, a schedule, a measured cost.
 
     Args:
         x: (n,) positions.
-        lines: name → (n,) values; a name that starts with "formula" becomes a pale band.
+        lines: name → (n,) values.
         xlabel, ylabel, title: the words around it.
+        bands: name → (n,) values drawn broad and pale behind the lines: a formula, a floor, a
+            prediction, on which the measured values should lie. A line whose name starts with
+            "formula" is drawn so, too.
         log: the axes with a logarithmic scale: "", "x", "y" or "xy".
         markers: whether to mark each value.
         ax: where to draw; a new figure when None.
+
+    Raises:
+        ValueError: a line or band has not as many values as x; there are more than seven lines.
+
+    Example:
+        >>> steps = [1, 2, 3, 4]
+        >>> loss, floor = {"loss": [3.0, 2.1, 1.6, 1.4]}, {"floor": [1.3] * 4}
+        >>> ax = curves(steps, loss, bands=floor, xlabel="step", ylabel="loss")
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(6, 3.6))
-    colours = iter(COLOURS)
-    for name, values in lines.items():
-        if name.startswith("formula"):  # a broad pale band, on which measured values should lie
-            look = {"color": "#CCCCCC", "linewidth": 7, "zorder": 1, "solid_capstyle": "round"}
-        else:
-            look = {"color": next(colours), "marker": "o" if markers else None}
-        ax.plot(_array(x), _array(values), label=name, **look)
+    if len(lines) > len(COLOURS):
+        raise ValueError(f"{len(lines)} lines; more than {len(COLOURS)} cannot be told apart")
+    x, bands = _array(x), bands or {}
+    looks = _line_looks(markers)
+    for name, values in [*lines.items(), *bands.items()]:
+        values = _array(values)
+        if values.shape != x.shape:
+            raise ValueError(f"{name!r} has shape {values.shape}, x has {x.shape}")
+        pale = name in bands or name.startswith("formula")
+        ax.plot(x, values, label=name, **(BAND if pale else next(looks)))
     if "x" in log:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
@@ -249,9 +546,19 @@ def curves(
         ax.set_yscale("log")
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.grid(True, axis="y")
-    if len(lines) > 1:
+    if len(lines) + len(bands) > 1:
         ax.legend()
     return ax
+
+
+BAND = {"color": "#CCCCCC", "linewidth": 7, "zorder": 1, "solid_capstyle": "round"}
+
+
+def _line_looks(markers: bool) -> Iterator[dict]:
+    """Yield one look per line; from the third on, dashes tell them apart where print is grey."""
+    dashes = ["-", "-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))]
+    for colour, dash in zip(COLOURS, dashes, strict=True):
+        yield {"color": colour, "linestyle": dash, "marker": "o" if markers else None}
 
 
 @_styled
@@ -272,11 +579,20 @@ def bars(
         xlabel, title: the words around it.
         form: how a number is printed.
         ax: where to draw; a new figure when None.
+
+    Raises:
+        ValueError: there are not as many labels as values.
+
+    Example:
+        >>> ax = bars(["by hand", "learned"], [0.31, 0.12], xlabel="error", form="{:.2f}")
     """
+    values = _array(values)
+    if values.shape != (len(labels),):
+        raise ValueError(f"{len(labels)} labels for values of shape {values.shape}")
     if ax is None:
         _, ax = plt.subplots(figsize=(6, 0.9 + 0.4 * len(labels)))
-    values = _array(values)
-    drawn = ax.barh(list(labels), values, color=COLOURS[0])
+    drawn = ax.barh(range(len(labels)), values, color=COLOURS[0])
+    ax.set_yticks(range(len(labels)), _words(labels, longest=60), parse_math=False)
     ax.bar_label(drawn, [form.format(value) for value in values], padding=4)
     ax.invert_yaxis()
     ax.margins(x=0.18)
@@ -304,17 +620,74 @@ def points(
         xlabel, ylabel, title: the words around it.
         colour: the colour of points and words.
         ax: where to draw; a new figure when None.
+
+    Raises:
+        ValueError: the points are not (n, 2), or there are not as many labels as points.
+
+    Example:
+        >>> ax = points([[1, 2], [3, 5]], ["cat", "milk"], xlabel="first", ylabel="second")
     """
+    xy = _array(xy)
+    if xy.shape != (len(labels), 2):
+        raise ValueError(f"{len(labels)} labels for points of shape {xy.shape}, not (n, 2)")
     if ax is None:
         _, ax = plt.subplots(figsize=(4.6, 4))
-    xy = _array(xy)
     ax.scatter(xy[:, 0], xy[:, 1], color=colour, s=45, zorder=3)
-    for (x, y), label in zip(xy, labels, strict=True):
-        ax.annotate(label, (x, y), (7, 5), textcoords="offset points", color=colour)
+    look = {"textcoords": "offset points", "color": colour, "parse_math": False}
+    for (x, y), label in zip(xy, _words(labels), strict=True):
+        ax.annotate(label, (x, y), (7, 5), **look)
     ax.margins(0.2)
     ax.grid(True)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     return ax
+
+
+# ---------------------------------------------------------------- the model
+
+
+@_styled
+def shapes(steps: Sequence[tuple[str, Sequence[int]]], *, title: str = "") -> Axes:
+    """Draw the shapes of the tensors on their way through a model, from top to bottom.
+
+    A box is a matrix of the last two sizes; it grows with their logarithm. Sizes before them are
+    drawn as sheets behind it.
+
+    Args:
+        steps: a name and a shape, or a tensor, per step.
+        title: the words above the picture.
+
+    Raises:
+        ValueError: there are no steps.
+
+    Example:
+        >>> steps = [("tokens", (2, 5)), ("embedding", (2, 5, 16)), ("weights", (2, 4, 5, 5))]
+        >>> ax = shapes([*steps, ("output", np.zeros((2, 5, 16)))])
+    """
+    if not steps:
+        raise ValueError("no steps to draw")
+    names = _words([name for name, _ in steps])
+    sizes = [tuple(map(int, getattr(shape, "shape", shape))) for _, shape in steps]
+    pitch = min(0.7, 9 / len(steps))  # inches, like all lengths here
+    largest = max((size for shape in sizes for size in shape), default=1)
+    _, ax = plt.subplots(figsize=(6, pitch * len(steps) + 0.3))
+    ax.set(xlim=(0, 6), ylim=(pitch * len(steps), 0), aspect="equal", title=title)
+    ax.axis("off")
+    for i, (name, shape) in enumerate(zip(names, sizes, strict=True)):
+        y = (i + 0.5) * pitch
+        ax.text(2.9, y, name, ha="right", va="center", parse_math=False)
+        ax.text(4.1, y, str(shape), va="center", family="monospace")
+        _draw_sheets(ax, y, shape, 0.65 * pitch / np.log2(1 + largest))
+    return ax
+
+
+def _draw_sheets(ax: Axes, y: float, shape: tuple[int, ...], scale: float) -> None:
+    """Draw one shape: a box, as many sheets deep as there are matrices, four at the most."""
+    high, wide = (scale * np.log2(1 + size) for size in (1, 1, *shape)[-2:])
+    for sheet in reversed(range(min(4, int(np.prod(shape[:-2]))))):
+        corner = 3.5 - wide / 2 + 0.04 * sheet, y - high / 2 - 0.04 * sheet
+        ax.add_patch(
+            patches.Rectangle(corner, wide, high, facecolor="#CFE3F1", edgecolor="#333333")
+        )
 
 
 # The boxes of the architecture drawing: name → (x, y, width, height, words). The same name may
@@ -394,6 +767,9 @@ def architecture(*lit: str) -> Axes:
 
     Raises:
         ValueError: there is no part of that name.
+
+    Example:
+        >>> ax = architecture("multi_head", "masks")
     """
     names = {name for name, *_ in _BOXES} | set(_FRAMES)
     if unknown := set(lit) - names:
