@@ -44,6 +44,9 @@ __all__ = [
 
 # Okabe and Ito's palette, told apart by colour-blind readers; black last.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+# Blue and vermilion differ in grey, too; from the third line on, patterns tell them apart.
+DASHES = ["-", "-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))]
+BAND = {"color": "#CCCCCC", "linewidth": 7, "zorder": 1, "solid_capstyle": "round"}
 
 STYLE = {
     "figure.dpi": 110,
@@ -180,7 +183,7 @@ def heatmap(
         kind: "weights" (0 to 1), "amount" (never negative), "signed" (zero is white) or "mask".
         title, xlabel, ylabel: the words around it.
         digits: decimals printed in each cell; None prints none; "auto" prints two, and none where
-            there are more than 16 rows or columns.
+            there are more than 14 rows or columns.
         cells: (rows, columns) texts to print in the cells instead.
         limit: the value of the darkest colour; that of the largest value when None.
         colorbar: whether to draw the scale.
@@ -205,9 +208,10 @@ def heatmap(
     texts = _cell_texts(values, kind, digits, cells)
     if ax is None:
         _, ax = plt.subplots(figsize=_map_size(values.shape, rows, columns, texts))
-    _draw_cells(ax, values, kind, texts, limit, colorbar and kind != "mask")
+    numbered = rows is None, columns is None
+    _draw_cells(ax, values, kind, texts, limit, colorbar and kind != "mask", numbered)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    _label_cells(ax, values.shape, rows, columns)
+    _label_cells([ax], values.shape, rows, columns)
     return ax
 
 
@@ -219,7 +223,7 @@ def _cell_texts(
         if np.shape(cells) != values.shape:
             raise ValueError(f"cells of shape {np.shape(cells)} for values {values.shape}")
         return np.array([_words(row) for row in np.asarray(cells)])
-    small = max(values.shape) <= 16
+    small = max(values.shape) <= 14
     if kind == "mask":
         return np.where(values, "✓", "·") if small else None
     if digits == "auto":
@@ -256,6 +260,7 @@ def _draw_cells(
     texts: np.ndarray | None,
     limit: float | None,
     colorbar: bool,
+    numbered: tuple[bool, bool],
 ) -> None:
     """Draw the cells of a map and what is printed in them."""
     colours = dict(KINDS[kind])
@@ -272,46 +277,69 @@ def _draw_cells(
         cbar=colorbar,
         linewidths=0.5 if max(values.shape) <= 24 else 0,
         linecolor="white",
-        xticklabels="auto",
-        yticklabels="auto",
+        xticklabels="auto" if numbered[1] else False,
+        yticklabels="auto" if numbered[0] else False,
         **colours,
     )
     ax.tick_params(rotation=0, length=0)
 
 
 def _label_cells(
-    ax: Axes, shape: tuple[int, int], rows: list[str] | None, columns: list[str] | None
+    axes: Sequence[Axes],
+    shape: tuple[int, int],
+    rows: list[str] | None,
+    columns: list[str] | None,
 ) -> None:
-    """Write the words of a map, turned and shrunk until none touches its neighbour."""
+    """Write the words of maps of one shape, turned and shrunk until none touches its neighbour."""
+    size = STYLE["font.size"]
+    row_word, column_word = (_widest(words) * size for words in (rows, columns))
     turn = 45 if columns and (max(map(len, columns)) > 6 or len(columns) > 10) else 0
-    _write(ax.yaxis, rows, STYLE["font.size"])
-    _write(ax.xaxis, columns, STYLE["font.size"], turn)
-    ax.figure.draw_without_rendering()  # the layout decides how large a cell is
-    high, wide = (_points(ax, side) / n for side, n in zip(("height", "width"), shape, strict=True))
-    if turn == 0 and columns:
-        widest = max(label.get_window_extent().width for label in ax.get_xticklabels())
-        turn = 45 if widest * 72 / ax.figure.dpi > wide else 0
-    if turn == 45 and wide < 1.5 * STYLE["font.size"]:
-        turn = 90
-    _write(ax.yaxis, rows, 0.8 * high)
-    _write(ax.xaxis, columns, 0.8 * wide if turn == 90 else STYLE["font.size"], turn)
-    for text in ax.texts:
-        room = 0.95 * wide * ax.figure.dpi / 72 / max(1, text.get_window_extent().width)
-        text.set_fontsize(min(1, room) * text.get_fontsize())
+    _write(axes, rows, columns, size, size, turn)
+    room = _room(axes)
+    high, wide = (room - [column_word, row_word]) / shape  # before the layout: at the least
+    slanted = max(1.8 * size, 0.36 * column_word)  # room that words at 45 degrees need
+    if high < size / 0.8 or wide < (slanted if turn else column_word):
+        turn = 45 if wide >= slanted else 90
+        high, wide = room / shape  # at the most: what then fits beside such words, fits
+        _write(axes, rows, columns, 0.8 * high, 0.75 * wide if turn == 90 else size, turn)
+        axes[0].figure.draw_without_rendering()  # now the layout says how large a cell is
+        high, wide = _room(axes) / shape
+        _write(axes, rows, columns, 0.8 * high, 0.75 * wide if turn == 90 else size, turn)
+    for text in (text for ax in axes for text in ax.texts):
+        fits = 0.95 * wide / max(1, _widest([text.get_text()]) * text.get_fontsize())
+        text.set_fontsize(min(1, fits) * text.get_fontsize())
 
 
-def _points(ax: Axes, side: str) -> float:
-    """Return the width or height of the axes in points, the unit of font sizes."""
-    return getattr(ax.get_window_extent(), side) * 72 / ax.figure.dpi
+def _room(axes: Sequence[Axes]) -> np.ndarray:
+    """Return the height and width of the smallest of the axes in points, the unit of fonts."""
+    boxes = [ax.get_window_extent() for ax in axes]
+    return np.min([(box.height, box.width) for box in boxes], axis=0) * 72 / axes[0].figure.dpi
 
 
-def _write(axis, words: list[str] | None, size: float, turn: float = 0) -> None:
-    """Write a word beside each row or column; every other or third one if there is no room."""
-    if words is None:
-        return
-    step = int(np.ceil(SMALLEST / size))
-    look = {"fontsize": np.clip(size, SMALLEST, STYLE["font.size"]), "rotation": turn}
-    axis.set_ticks(np.arange(0, len(words), step) + 0.5, words[::step], parse_math=False, **look)
+def _write(
+    axes: Sequence[Axes],
+    rows: list[str] | None,
+    columns: list[str] | None,
+    row_size: float,
+    column_size: float,
+    turn: float,
+) -> None:
+    """Write a word beside each row and column; every other or third one if there is no room."""
+    for ax in axes:
+        for axis, words, size, angle in (
+            (ax.yaxis, rows, row_size, 0),
+            (ax.xaxis, columns, column_size, turn),
+        ):
+            if words is not None:
+                step = int(np.ceil(SMALLEST / size))
+                look = {"fontsize": np.clip(size, SMALLEST, STYLE["font.size"]), "rotation": angle}
+                places = np.arange(0, len(words), step) + 0.5
+                axis.set_ticks(places, words[::step], parse_math=False, **look)
+
+
+def _widest(words: list[str] | None) -> float:
+    """Return the width of the longest word, in units of its font size."""
+    return 0.62 * max(map(len, words or [""]))
 
 
 @_styled
@@ -353,22 +381,25 @@ def heatmaps(
     lines = -(-len(maps) // per_row)
     height, width = maps[0].shape
     if options.get("digits", "auto") == "auto":
-        fits = max(height, width) <= 16 and per_row * (1.3 + 0.52 * width) <= PAGE
+        fits = max(height, width) <= 14 and per_row * (1.3 + 0.52 * width) <= PAGE
         options["digits"] = 2 if fits else None
     cell = 0.52 if options["digits"] is not None else 0.25
-    size = (1.3 + max(1.6, cell * width), 1.1 + max(1.4, 0.8 * cell * height))
-    shrink = min(1, PAGE / (size[0] * per_row))
+    rows, columns = (
+        None if words is None else _words(words, longest=20) for words in (rows, columns)
+    )
+    wide, high = (0.08 * max(0, max(map(len, words or [""])) - 10) for words in (rows, columns))
+    size = (1.3 + wide + max(1.6, cell * width), 1.1 + high + max(1.4, 0.8 * cell * height))
     figure, axes = plt.subplots(
         lines,
         per_row,
-        figsize=(shrink * size[0] * per_row, max(2.2, shrink * size[1]) * lines),
+        figsize=(min(size[0] * per_row, PAGE), min(size[1] * lines, max(10, 2.4 * lines))),
         squeeze=False,
     )
     for i, ax in enumerate(axes.flat):
         if i >= len(maps):
             ax.axis("off")
             continue
-        heatmap(maps[i], rows, columns, title=titles[i], colorbar=False, ax=ax, **options)
+        heatmap(maps[i], title=titles[i], colorbar=False, ax=ax, **options)
         if i % per_row:
             ax.set(ylabel="")
         if i + per_row < len(maps):
@@ -376,6 +407,7 @@ def heatmaps(
     if maps[0].dtype != bool and options.get("kind") != "mask":
         figure.colorbar(axes[0, 0].collections[0], ax=axes, shrink=0.8, pad=0.02)
     figure.suptitle(suptitle)
+    _label_cells(axes.flat[: len(maps)], maps[0].shape, rows, columns)
     return figure
 
 
@@ -398,19 +430,18 @@ def overview(maps: Sequence[ArrayLike], *, title: str = "") -> Figure:
         raise ValueError(f"an overview needs maps (layers, H, T, S), got shape {maps.shape}")
     layers, heads = maps.shape[:2]
     side = min(1.3, (PAGE - 1.5) / heads)
-    figure, axes = plt.subplots(
-        layers, heads, figsize=(1.5 + side * heads, 0.6 + side * layers), squeeze=False
-    )
-    for (layer, head), ax in np.ndenumerate(axes):
-        image = ax.imshow(maps[layer, head], cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set(visible=True, color="#999999")
-        if layer == 0:
-            ax.set_title(f"head {head + 1}", fontsize=9)
-        if head == 0:
-            ax.set_ylabel(f"layer {layer + 1}", fontsize=9, rotation=0, ha="right", va="center")
-    figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
-    figure.suptitle(title)
+    figure, ax = plt.subplots(figsize=(1.5 + side * heads, 0.6 + side * layers))
+    for layer, head in np.ndindex(layers, heads):
+        left, top, size = head + 0.04, layer + 0.04, 0.92
+        place = (left, left + size, top + size, top)
+        image = ax.imshow(maps[layer, head], cmap="Blues", vmin=0, vmax=1, extent=place)
+        ax.add_patch(patches.Rectangle((left, top), size, size, fill=False, edgecolor="#999999"))
+    ax.set(xlim=(0, heads), ylim=(layers, 0), aspect="auto", title=title)
+    ax.set_xticks(np.arange(heads) + 0.5, [f"head {h}" for h in range(1, heads + 1)], fontsize=9)
+    ax.set_yticks(np.arange(layers) + 0.5, [f"layer {n}" for n in range(1, layers + 1)], fontsize=9)
+    ax.tick_params(length=0, labeltop=True, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    figure.colorbar(image, ax=ax, shrink=0.8, pad=0.02)
     return figure
 
 
@@ -458,7 +489,7 @@ def lines(
     colour = COLOURS[0] if row is None else COLOURS[1]
     for t in np.argsort(lit, kind="stable"):  # the lit lines last, on top
         ends = [[(0, t), (1, s)] for s in range(len(columns))]
-        strength = weights[t] if lit[t] else 0.4 * weights[t]
+        strength = np.sqrt(weights[t].clip(0, 1)) * (1 if lit[t] else 0.3)
         shades = [to_rgba(colour if lit[t] else "#888888", strong) for strong in strength]
         ax.add_collection(LineCollection(ends, colors=shades, linewidths=5 * weights[t]))
     ax.set(title=title, xlim=(0, 1), ylim=(length - 0.5, -1.6))
@@ -467,7 +498,7 @@ def lines(
     for x, name, side in ((-0.03, ylabel, "right"), (1.03, xlabel, "left")):
         ax.text(x, -1.1, name, ha=side, va="center", color="#666666", style="italic")
     ax.figure.draw_without_rendering()  # the layout decides how much room a word has
-    size = np.clip(0.8 * _points(ax, "height") / (length + 1.1), SMALLEST, STYLE["font.size"])
+    size = np.clip(0.8 * _room([ax])[0] / (length + 1.1), SMALLEST, STYLE["font.size"])
     for word in words:
         word.set_fontsize(size)
     return ax
@@ -551,13 +582,9 @@ def curves(
     return ax
 
 
-BAND = {"color": "#CCCCCC", "linewidth": 7, "zorder": 1, "solid_capstyle": "round"}
-
-
 def _line_looks(markers: bool) -> Iterator[dict]:
-    """Yield one look per line; from the third on, dashes tell them apart where print is grey."""
-    dashes = ["-", "-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))]
-    for colour, dash in zip(COLOURS, dashes, strict=True):
+    """Yield one look per line: a colour and, for print in grey, a pattern."""
+    for colour, dash in zip(COLOURS, DASHES, strict=True):
         yield {"color": colour, "linestyle": dash, "marker": "o" if markers else None}
 
 
@@ -667,24 +694,26 @@ def shapes(steps: Sequence[tuple[str, Sequence[int]]], *, title: str = "") -> Ax
         raise ValueError("no steps to draw")
     names = _words([name for name, _ in steps])
     sizes = [tuple(map(int, getattr(shape, "shape", shape))) for _, shape in steps]
-    pitch = min(0.7, 9 / len(steps))  # inches, like all lengths here
-    largest = max((size for shape in sizes for size in shape), default=1)
+    sides = np.log2([[1 + size for size in (1, 1, *shape)[-2:]] for shape in sizes])
+    scale = 1.3 / sides.max()  # inches, like all lengths here
+    row = scale * sides[:, 0].max() + 0.25
+    pitch = min(row, 9 / len(steps))
+    sides *= scale * pitch / row
     _, ax = plt.subplots(figsize=(6, pitch * len(steps) + 0.3))
     ax.set(xlim=(0, 6), ylim=(pitch * len(steps), 0), aspect="equal", title=title)
     ax.axis("off")
     for i, (name, shape) in enumerate(zip(names, sizes, strict=True)):
         y = (i + 0.5) * pitch
-        ax.text(2.9, y, name, ha="right", va="center", parse_math=False)
-        ax.text(4.1, y, str(shape), va="center", family="monospace")
-        _draw_sheets(ax, y, shape, 0.65 * pitch / np.log2(1 + largest))
+        _draw_sheets(ax, y, *sides[i], count=int(np.prod(shape[:-2])))
+        ax.text(2.6, y, name, ha="right", va="center", parse_math=False)
+        ax.text(4.4, y, str(shape), va="center", family="monospace")
     return ax
 
 
-def _draw_sheets(ax: Axes, y: float, shape: tuple[int, ...], scale: float) -> None:
-    """Draw one shape: a box, as many sheets deep as there are matrices, four at the most."""
-    high, wide = (scale * np.log2(1 + size) for size in (1, 1, *shape)[-2:])
-    for sheet in reversed(range(min(4, int(np.prod(shape[:-2]))))):
-        corner = 3.5 - wide / 2 + 0.04 * sheet, y - high / 2 - 0.04 * sheet
+def _draw_sheets(ax: Axes, y: float, high: float, wide: float, count: int) -> None:
+    """Draw one tensor: a box, as many sheets deep as there are matrices, four at the most."""
+    for sheet in reversed(range(min(4, count))):
+        corner = 3.45 - wide / 2 + 0.04 * sheet, y - high / 2 - 0.04 * sheet
         ax.add_patch(
             patches.Rectangle(corner, wide, high, facecolor="#CFE3F1", edgecolor="#333333")
         )
