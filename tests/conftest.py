@@ -58,3 +58,23 @@ class OnceCache:
 def empty_caches():
     """Make what a caller needs to decode step by step: two caches for each decoder layer."""
     return lambda num_layers: [(GrowingCache(), OnceCache()) for _ in range(num_layers)]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what the exercises' checkers caught: exercise × wrong answers."""
+    table = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for key, value in getattr(report, "user_properties", []):
+                if key == "checker":
+                    kind, notebook, name = value
+                    row = table.setdefault((notebook, name), {"solution": 0, "wrong": 0})
+                    row[kind] += 1
+    if table:
+        terminalreporter.section("exercises: what their checkers caught")
+        for (notebook, name), row in sorted(table.items()):
+            accepted = "accepted" if row["solution"] else "NOT accepted"
+            line = (
+                f"{notebook}  {name:<34} solution {accepted}, wrong answers caught {row['wrong']}"
+            )
+            terminalreporter.write_line(line)

@@ -1,0 +1,5 @@
+"""Plausible wrong answers to notebook 06: label → (answer, part of the verdict)."""
+
+WRONG: dict = {}
+
+ALSO_RIGHT: dict = {}

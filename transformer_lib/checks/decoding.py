@@ -1,0 +1,3 @@
+"""Checkers for notebook 10, decoding."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Checkers for notebook 06, the encoder."""
+
+__all__: list[str] = []

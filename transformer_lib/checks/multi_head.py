@@ -1,0 +1,3 @@
+"""Checkers for notebook 03, multi-head attention."""
+
+__all__: list[str] = []

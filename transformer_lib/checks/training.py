@@ -1,0 +1,3 @@
+"""Checkers for notebook 09, training."""
+
+__all__: list[str] = []
