@@ -478,7 +478,7 @@ def test_the_overview_leads_to_a_head(open_page):
 def test_the_keyboard_reaches_everything(open_page):
     tab = open_page(page(AttentionView(recorded(), SRC, TGT)))
     expected = ["View", "Attention", "compare", "Layer", "Show", "Head", "Head", "Head"]
-    expected += ["One step back", "Decoding step", "One step on", "Play", "Heat map"]
+    expected += ["One step back", "Decoding step", "One step on", "Play", "layer 2, mean"]
     for name in expected:
         tab.keyboard.press("Tab")
         about = tab.evaluate(

@@ -19,6 +19,7 @@
     dark: ["#56b4e9", "#ff8a3d", "#2fcf9f", "#e39ac2", "#f0c040", "#a5d8f5", "#ffffff", "#d2a08a"],
   };
   const LABEL = 116; // pixels that a word on an axis may take
+  const FAINT = [0.02, 0.05]; // of one map, of several: only a followed word has thinner lines
   const NUMBERS = 24; // pixels from which on a cell has room for its number
   const TILT = (55 * Math.PI) / 180; // of the words above a map
   const NOTES = {
@@ -28,11 +29,13 @@
       "Row: the step that writes a token. It can read only the start and the tokens before it.",
     cross: "Row: the step that writes a token. Its shades say which source tokens it looks at.",
   };
+  const VIEWS = { map: "heat map", lines: "lines", overview: "all heads" };
   const MANY = { one: "one head", several: "several", mean: "mean" };
 
   // What is shown. `pinned` and `hover` are {row, column}; either may be null: a whole line.
   const state = { view: "map", kind: null, step: 0, panels: [], pinned: null, hover: null };
-  let pictures = []; // what is on the stage: each has follow(focus)
+  let panels = []; // the same number as state.panels: {panel, element, maps, pictures, key}
+  let strip = null; // the two sentences of a decoder
   let theme = "light";
   let shades = []; // one for each hundredth: {fill, ink}
 
@@ -60,25 +63,29 @@
   };
   const shown = (token) => {
     if (token === "") return "∅";
-    const text = token.replace(/[\n\r]/g, "↵").replace(/\t/g, "⇥");
-    return text.trim() === "" ? text.replace(/\s/g, "␣") : text;
+    const marked = token.replace(/[\n\r]/g, "↵").replace(/\t/g, "⇥");
+    return marked.trim() === "" ? marked.replace(/\s/g, "␣") : marked;
   };
   // A word in a sentence: quoted, apart from the text around it, numbered if there are several.
   const quoted = (words, i) => {
-    const text = el("bdi", { textContent: clipped(shown(words[i]), 60) });
-    const same = words.filter((word) => word === words[i]).length > 1;
-    return el("span", {}, "“", text, same ? `” (${i + 1})` : "”");
+    const quote = el("bdi", { textContent: clipped(shown(words[i]), 60) });
+    const isOnly = words.indexOf(words[i]) === words.lastIndexOf(words[i]);
+    return el("span", {}, "“", quote, isOnly ? "”" : `” (${i + 1})`);
   };
   const number = (value) => value.toFixed(2);
 
+  const text = (className, textContent) => el("span", { className, textContent });
   const word = (token, className) =>
     el("span", { className, textContent: shown(token), title: clipped(token, 400), dir: "auto" });
 
   const ruler = el("canvas").getContext("2d");
+  const measured = new Map();
   const widest = (words) => {
+    if (measured.has(words)) return measured.get(words);
     ruler.font = "13px system-ui, 'Liberation Sans', sans-serif";
     const widths = words.map((w) => ruler.measureText(clipped(shown(w), 40)).width);
-    return Math.min(LABEL, Math.ceil(Math.max(...widths)) + 8);
+    measured.set(words, Math.min(LABEL, Math.ceil(Math.max(...widths)) + 8));
+    return measured.get(words);
   };
 
   const makeCanvas = (width, height) => {
@@ -125,46 +132,46 @@
     document.documentElement.dataset.theme = theme;
     shades = makeShades(SHADES[theme]);
   };
+  const headColour = (head) => HEAD_COLOURS[theme][head % HEAD_COLOURS[theme].length];
   const accent = () => (theme === "dark" ? "#8ecbff" : "#0b5cad");
 
   // ---- what a panel shows: one map, or several; each {label, colour, at(row, column)}
 
-  const average = (kind, layer, heads) => {
+  const average = (layer, heads) => {
+    const { kind } = state;
     const size = kind.rows.length * kind.columns.length;
     const total = new Float32Array(size);
     for (const head of heads) {
       const from = (layer * kind.heads + head) * size;
       for (let i = 0; i < size; i += 1) total[i] += kind.weights[from + i];
     }
-    const at = (row, column) => total[row * kind.columns.length + column] / heads.length / 100;
-    return at;
+    return (row, column) => total[row * kind.columns.length + column] / heads.length / 100;
   };
   const mapsOf = (panel) => {
-    const { kind } = state;
     const heads = [...panel.heads].sort((a, b) => a - b);
     if (panel.many === "mean") {
       const label = `layer ${panel.layer + 1}, mean of ${heads.length} heads`;
-      return [{ label, colour: accent(), at: average(kind, panel.layer, heads) }];
+      return [{ label, colour: accent(), at: average(panel.layer, heads) }];
     }
-    const colours = HEAD_COLOURS[theme];
     return heads.map((head) => ({
       label: `layer ${panel.layer + 1}, head ${head + 1}`,
-      colour: heads.length > 1 ? colours[head % colours.length] : accent(),
-      at: average(kind, panel.layer, [head]),
+      colour: heads.length > 1 ? headColour(head) : accent(),
+      at: average(panel.layer, [head]),
     }));
   };
   const makePanel = (layer, head) => {
-    const all = range(state.kind.heads);
-    const chosen = Number.isInteger(head) ? [head - 1] : all;
-    return { layer, many: Number.isInteger(head) ? "one" : "mean", heads: new Set(chosen) };
+    const { heads } = state.kind;
+    const one = heads === 1 ? 1 : head; // else it is a number, "mean" or null
+    if (Number.isInteger(one)) return { layer, many: "one", heads: new Set([one - 1]) };
+    return { layer, many: "mean", heads: new Set(range(heads)) };
   };
 
   // ---- following a token
 
-  const focus = () => state.hover || state.pinned || { row: null, column: null };
   const follow = () => {
-    const at = focus();
-    for (const picture of pictures) picture.follow(at);
+    const at = state.hover || state.pinned || { row: null, column: null };
+    for (const picture of panels.flatMap((panel) => panel.pictures)) picture.follow(at);
+    if (state.kind.decodes) strip.follow(at);
     say(at);
   };
   const lastRow = () => (state.kind.decodes ? state.step : state.kind.rows.length) - 1;
@@ -221,65 +228,64 @@
       column: column === null ? 0 : clamp(column + right, 0, state.kind.columns.length - 1),
     };
   };
-  const focusable = (label) => ({
-    tabIndex: 0,
-    role: "application",
-    "aria-roledescription": "attention map",
-    "aria-label": `${label}. Arrow keys move from token to token.`,
-  });
+  const focusable = (className, ...children) =>
+    el(
+      "div",
+      {
+        className,
+        tabIndex: 0,
+        role: "application",
+        "aria-roledescription": "attention map",
+      },
+      ...children,
+    );
+
+  // A picture is {element, show(maps), follow(focus)}: it stays when other weights are shown.
 
   // ---- the heat map
 
-  const heatmap = (map, space, smallest) => {
+  const sizes = (space, smallest) => {
     const { rows, columns } = state.kind;
-    const flat = widest(columns) * Math.sin(TILT);
     const left = widest(rows) + 6;
     const over = Math.ceil(widest(columns) * Math.cos(TILT));
     const fits = Math.floor((space - left - over - 10) / columns.length);
     const cell = clamp(Math.min(fits, Math.floor(480 / rows.length)), smallest, 44);
-    const [width, height] = [cell * columns.length, cell * rows.length];
     const upright = widest(columns) < cell;
-    const top = upright ? 26 : Math.ceil(flat) + 14;
-
-    const [canvas, pen] = makeCanvas(width, height);
-    paintCells(pen, map, cell);
-    const bands = [el("i"), el("i"), el("i", { className: "cell" })];
-    const bubble = el("span", { className: "bubble", "aria-hidden": "true" });
-    const cells = el("div", { className: "cells" }, canvas, ...bands, bubble);
-    place(cells, { width, height });
-    const size = `${clamp(cell * 0.8, 9, 13)}px`;
-    const every = Math.ceil(10 / cell); // on narrow rows only some words have room
-    const labels = (words, set) =>
-      words.map((token, i) => {
-        const label = word(token, "label");
-        label.style.fontSize = size;
-        label.hidden = i % every > 0;
-        set(label, i);
-        return label;
-      });
-    const line = Math.max(cell, 14);
-    const down = labels(rows, (label, i) => {
-      place(label, { top: (i + 0.5) * cell - line / 2, lineHeight: line, maxWidth: left - 5 });
-      label.classList.toggle("later", i > lastRow());
+    const top = upright ? 26 : Math.ceil(widest(columns) * Math.sin(TILT)) + 14;
+    const every = Math.ceil(10 / cell); // where cells are small, only some words have room
+    return { left, over, cell, upright, top, every, font: `${clamp(cell * 0.8, 9, 13)}px` };
+  };
+  const axis = (words, { font, every }, set) =>
+    words.map((token, i) => {
+      const label = word(token, "label");
+      label.style.fontSize = font;
+      label.hidden = i % every > 0;
+      set(label, i);
+      return label;
     });
-    const across = labels(columns, (label, i) => {
+  const heatmap = (space, smallest) => {
+    const { rows, columns } = state.kind;
+    const size = sizes(space, smallest);
+    const { left, over, cell, upright, top } = size;
+    const [width, height] = [cell * columns.length, cell * rows.length];
+
+    const line = Math.max(cell, 14);
+    const down = axis(rows, size, (label, i) =>
+      place(label, { top: (i + 0.5) * cell - line / 2, lineHeight: line, maxWidth: left - 5 }),
+    );
+    const across = axis(columns, size, (label, i) => {
       place(label, { left: (i + (upright ? 0 : 0.62)) * cell, maxWidth: LABEL });
       if (upright) place(label, { width: cell }).style.textAlign = "center";
       else label.style.transform = "rotate(-55deg)";
     });
-    const grid = el(
-      "div",
-      { className: "heatmap" },
+    const [canvas, pen] = makeCanvas(width, height);
+    const cross = crosshair(cell);
+    const picture = focusable(
+      "picture heatmap",
       place(el("div", { className: "corner" }), { width: left, height: top }),
       place(el("div", { className: "across" }, ...across), { width: width + over, height: top }),
       place(el("div", { className: "down" }, ...down), { width: left, height }),
-      cells,
-    );
-    grid.style.gridTemplateColumns = "auto auto";
-    const picture = el(
-      "div",
-      { className: "picture", ...focusable(`Heat map, ${map.label}`) },
-      grid,
+      place(el("div", { className: "cells" }, canvas, ...cross.parts), { width, height }),
     );
     listen(picture, (x, y) => {
       const inside = (i, n) => (i >= 0 && i < n ? i : null);
@@ -288,89 +294,115 @@
       return row === null && column === null ? null : { row, column };
     });
 
-    const showFocus = ({ row, column }) => {
-      const [across1, down1, box] = bands;
-      down.forEach((label, i) => light(label, i === row, i % every > 0));
-      across.forEach((label, i) => light(label, i === column, i % every > 0));
-      across1.hidden = row === null;
-      down1.hidden = column === null;
-      box.hidden = row === null || column === null;
-      place(across1, { left: 0, top: row * cell, width, height: cell }).style.borderWidth = "1px 0";
-      place(down1, { left: column * cell, top: 0, width: cell, height }).style.borderWidth =
-        "0 1px";
-      place(box, { left: column * cell, top: row * cell, width: cell, height: cell });
-      bubble.hidden = box.hidden || cell >= NUMBERS; // from there on the cells have numbers
-      if (bubble.hidden) return;
-      bubble.textContent = number(map.at(row, column));
-      const isRight = column > columns.length - 4;
-      place(bubble, { left: (column + (isRight ? 0 : 1)) * cell, top: row * cell + cell / 2 });
-      bubble.classList.toggle("flipped", isRight);
+    let map = null;
+    const show = ([next]) => {
+      map = next;
+      paintCells(pen, map, cell);
+      down.forEach((label, i) => label.classList.toggle("later", i > lastRow()));
     };
-    return { element: picture, follow: showFocus };
+    const light = (labels, chosen) =>
+      labels.forEach((label, i) => {
+        label.classList.toggle("on", i === chosen);
+        label.hidden = i % size.every > 0 && i !== chosen;
+      });
+    const followFocus = ({ row, column }) => {
+      light(down, row);
+      light(across, column);
+      cross.move(row, column, map);
+    };
+    return { element: picture, show, follow: followFocus };
   };
-  const light = (label, on, thin) => {
-    label.classList.toggle("on", on);
-    label.hidden = thin && !on;
+  // What marks a row, a column and the cell where they meet, with its weight beside it.
+  const crosshair = (cell) => {
+    const [row, column, box] = ["row", "column", "cell"].map((name) =>
+      el("i", { className: name }),
+    );
+    const bubble = el("span", { className: "bubble", "aria-hidden": "true" });
+    const move = (r, c, map) => {
+      row.hidden = r === null;
+      column.hidden = c === null;
+      box.hidden = row.hidden || column.hidden;
+      bubble.hidden = box.hidden || cell >= NUMBERS; // larger cells show their numbers
+      place(row, { top: r * cell, height: cell });
+      place(column, { left: c * cell, width: cell });
+      place(box, { left: c * cell, top: r * cell, width: cell, height: cell });
+      if (bubble.hidden) return;
+      const isRight = c > state.kind.columns.length - 4;
+      bubble.textContent = number(map.at(r, c));
+      bubble.classList.toggle("flipped", isRight);
+      place(bubble, { left: (c + (isRight ? 0 : 1)) * cell, top: (r + 0.5) * cell });
+    };
+    return { parts: [row, column, box, bubble], move };
   };
   const paintCells = (pen, map, cell) => {
-    const { columns } = state.kind;
-    const gap = cell >= 8 ? 1 : 0;
+    const count = state.kind.columns.length;
+    const [width, height] = [count * cell, (lastRow() + 1) * cell];
+    pen.clearRect(0, 0, width, state.kind.rows.length * cell);
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(smallImage(map), 0, 0, width, height);
     pen.fillStyle = theme === "dark" ? "#2b303a" : "#e3e8ef";
-    if (gap) pen.fillRect(0, 0, cell * columns.length, cell * (lastRow() + 1));
+    if (cell >= 14) {
+      for (let x = cell; x <= width; x += cell) pen.fillRect(x - 1, 0, 1, height);
+      for (let y = cell; y <= height; y += cell) pen.fillRect(0, y - 1, width, 1);
+    }
+    if (cell >= NUMBERS) paintNumbers(pen, map, cell);
+  };
+  const paintNumbers = (pen, map, cell) => {
     pen.font = `${clamp(cell * 0.36, 10, 13)}px system-ui, sans-serif`;
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     for (let row = 0; row <= lastRow(); row += 1) {
-      for (let column = 0; column < columns.length; column += 1) {
+      for (let column = 0; column < state.kind.columns.length; column += 1) {
         const value = map.at(row, column);
-        const { fill, ink } = shade(value);
-        pen.fillStyle = fill;
-        pen.fillRect(column * cell, row * cell, cell - gap, cell - gap);
-        if (cell < NUMBERS || value < 0.005) continue;
-        pen.fillStyle = ink;
+        if (value < 0.005) continue;
+        pen.fillStyle = shade(value).ink;
         pen.fillText(number(value).replace("0.", "."), (column + 0.5) * cell, (row + 0.5) * cell);
       }
     }
   };
+  // The rows so far, a pixel per weight.
+  const smallImage = (map) => {
+    const { columns } = state.kind;
+    const canvas = el("canvas", { width: columns.length, height: lastRow() + 1 });
+    const pen = canvas.getContext("2d");
+    const image = pen.createImageData(canvas.width, canvas.height);
+    for (let i = 0; i < image.data.length / 4; i += 1) {
+      const at = map.at(Math.floor(i / columns.length), i % columns.length);
+      [image.data[4 * i], image.data[4 * i + 1], image.data[4 * i + 2]] = shade(at).rgb;
+      image.data[4 * i + 3] = 255;
+    }
+    pen.putImageData(image, 0, 0);
+    return canvas;
+  };
 
   // ---- lines between two columns of words
 
-  const lines = (maps, space) => {
+  const lines = (space) => {
     const { rows, columns } = state.kind;
     const most = Math.max(rows.length, columns.length);
-    const pitch = clamp(Math.floor(520 / most), 12, 28);
-    const height = pitch * most;
+    const pitch = clamp(Math.floor(520 / most), 11, 28);
     const [left, right] = [widest(rows) + 8, widest(columns) + 60];
     const width = clamp(space - left - right - 10, 90, 420);
     const middle = (i, words) => (i + 0.5 + (most - words.length) / 2) * pitch;
-    const size = `${clamp(pitch * 0.8, 9, 14)}px`;
-    const column = (words, className, set) =>
+    const font = `${clamp(pitch * 0.8, 9, 14)}px`;
+    const column = (words, make, box) =>
       words.map((token, i) => {
-        const label = word(token, `label ${className}`);
-        place(label, { top: middle(i, words) - pitch / 2, height: pitch, lineHeight: pitch });
-        label.style.fontSize = size;
-        set(label, i);
-        return label;
+        const label = make(token);
+        label.style.fontSize = font;
+        return place(label, { top: middle(i, words) - pitch / 2, lineHeight: pitch, ...box });
       });
-    const from = column(rows, "left", (label, i) => {
-      place(label, { right: width + right + 5, maxWidth: left - 5 });
-      label.classList.toggle("later", i > lastRow());
+    const leftWord = (token) => word(token, "label left");
+    const from = column(rows, leftWord, { right: width + right + 5, maxWidth: left - 5 });
+    const to = column(columns, (token) => word(token, "label right"), {
+      left: left + width + 5,
+      maxWidth: right - 50,
     });
-    const to = column(columns, "right", (label) => {
-      place(label, { left: left + width + 5, maxWidth: right - 50 });
+    const weights = column(columns, () => text("label weight", ""), {
+      left: left + width + right - 46,
     });
-    const weights = columns.map((_, i) => {
-      const text = el("span", { className: "label weight" });
-      text.style.fontSize = size;
-      const top = middle(i, columns) - pitch / 2;
-      return place(text, { left: left + width + right - 46, top, lineHeight: pitch });
-    });
-    const [canvas, pen] = makeCanvas(width, height);
-    canvas.style.left = `${left}px`;
-    const label = `Lines, ${maps.map((map) => map.label).join("; ")}`;
-    const picture = el("div", { className: "picture lines", ...focusable(label) });
-    picture.append(canvas, ...from, ...to, ...weights);
-    place(picture, { width: left + width + right, height });
+    const [canvas, pen] = makeCanvas(width, pitch * most);
+    const picture = focusable("picture lines", place(canvas, { left }), ...from, ...to, ...weights);
+    place(picture, { width: left + width + right, height: pitch * most });
 
     const nearest = (y, words) => {
       const i = Math.floor(y / pitch - (most - words.length) / 2);
@@ -382,113 +414,107 @@
       if (i === null) return null;
       return isLeft ? { row: i, column: null } : { row: null, column: i };
     });
-    const paint = (focused) => {
-      pen.clearRect(0, 0, width, height);
-      const any = focused.row !== null || focused.column !== null;
+
+    let maps = [];
+    let faint = 0;
+    const show = (next) => {
+      maps = next;
+      faint = faintest(maps);
+      from.forEach((label, i) => label.classList.toggle("later", i > lastRow()));
+    };
+    const line = (map, i, row, key, alpha) => {
+      const beside = (i - (maps.length - 1) / 2) * Math.min(3, (0.7 * pitch) / maps.length);
+      const [start, end] = [middle(row, rows) + beside, middle(key, columns) + beside];
+      pen.globalAlpha = alpha;
+      pen.strokeStyle = map.colour;
+      pen.lineWidth = 0.5 + (maps.length > 1 ? 2 : 3) * map.at(row, key);
+      pen.beginPath();
+      pen.moveTo(0, start);
+      pen.bezierCurveTo(width * 0.45, start, width * 0.55, end, width, end);
+      pen.stroke();
+    };
+    const followFocus = (at) => {
+      pen.clearRect(0, 0, width, pitch * most);
+      const any = at.row !== null || at.column !== null;
       for (let row = 0; row <= lastRow(); row += 1) {
         for (let key = 0; key < columns.length; key += 1) {
-          const lit = focused.row === null ? focused.column === key : focused.row === row;
+          const lit = any && (at.row === null ? at.column === key : at.row === row);
           maps.forEach((map, i) => {
             const value = map.at(row, key);
-            if (value < 0.005) return;
-            pen.globalAlpha = any && !lit ? 0.15 * value : Math.min(1, 0.04 + value);
-            pen.strokeStyle = map.colour;
-            pen.lineWidth = 0.5 + (maps.length > 1 ? 2 : 3) * value;
-            const beside = (i - (maps.length - 1) / 2) * Math.min(3, (0.7 * pitch) / maps.length);
-            const [start, end] = [middle(row, rows) + beside, middle(key, columns) + beside];
-            pen.beginPath();
-            pen.moveTo(0, start);
-            pen.bezierCurveTo(width * 0.45, start, width * 0.55, end, width, end);
-            pen.stroke();
+            if (value < (lit ? 0.005 : faint)) return;
+            line(map, i, row, key, any && !lit ? 0.15 * value : Math.min(1, 0.04 + value));
           });
         }
       }
-    };
-    const showFocus = (focused) => {
-      paint(focused);
-      from.forEach((each, i) => each.classList.toggle("on", i === focused.row));
-      to.forEach((each, i) => each.classList.toggle("on", i === focused.column));
-      weights.forEach((each, i) => {
-        const value = focused.row === null || maps.length > 1 ? 0 : maps[0].at(focused.row, i);
-        each.textContent = value < 0.005 ? "" : number(value);
+      from.forEach((label, i) => label.classList.toggle("on", i === at.row));
+      to.forEach((label, i) => label.classList.toggle("on", i === at.column));
+      weights.forEach((label, i) => {
+        const value = at.row === null || maps.length > 1 ? 0 : maps[0].at(at.row, i);
+        label.textContent = value < 0.005 ? "" : number(value);
       });
     };
-    return { element: picture, follow: showFocus };
+    return { element: picture, show, follow: followFocus };
   };
+
+  const faintest = (maps) => FAINT[maps.length > 1 ? 1 : 0];
 
   // ---- all layers and heads, small
 
-  const thumbnail = (map, width, height) => {
-    const { rows, columns } = state.kind;
-    const canvas = el("canvas", { width: columns.length, height: rows.length });
-    canvas.setAttribute("aria-hidden", "true");
-    const pen = canvas.getContext("2d");
-    const image = pen.createImageData(columns.length, rows.length);
-    rows.forEach((_, row) =>
-      columns.forEach((_, column) => {
-        const pixel = row <= lastRow() ? shade(map.at(row, column)).rgb : shades[0].rgb;
-        image.data.set([...pixel, 255], 4 * (row * columns.length + column));
-      }),
-    );
-    pen.putImageData(image, 0, 0);
-    return place(canvas, { width, height });
-  };
   const overview = (space) => {
     const { kind } = state;
     const across = clamp(Math.floor((space - 60) / kind.heads) - 16, 36, 130);
     const high = clamp((across * kind.rows.length) / kind.columns.length, 24, 160);
     const grid = el("div", { className: "overview" });
     grid.style.gridTemplateColumns = `repeat(${kind.heads + 1}, auto)`;
-    const name = (text) => el("span", { className: "name", textContent: text });
-    grid.append(name(""), ...range(kind.heads).map((head) => name(`head ${head + 1}`)));
+    const heads = range(kind.heads);
+    grid.append(text("name", ""), ...heads.map((head) => text("name", `head ${head + 1}`)));
     for (const layer of range(kind.layers)) {
-      grid.append(name(`layer ${layer + 1}`));
-      for (const head of range(kind.heads)) {
-        const map = { at: average(kind, layer, [head]) };
-        const button = el("button", { type: "button" }, thumbnail(map, across, high));
-        button.setAttribute("aria-label", `layer ${layer + 1}, head ${head + 1}: show it large`);
-        button.addEventListener("click", () => {
-          state.panels[0] = makePanel(layer, head + 1);
-          state.view = "map";
-          build();
-          stage.querySelector(".picture").focus();
-        });
-        grid.append(button);
-      }
+      grid.append(text("name", `layer ${layer + 1}`));
+      grid.append(...heads.map((head) => thumbnail(layer, head, across, high)));
     }
-    return { element: grid, follow: () => {} };
+    return { element: grid, show: () => {}, follow: () => {} };
+  };
+  const thumbnail = (layer, head, width, height) => {
+    const image = smallImage({ at: average(layer, [head]) });
+    place(image, { width, height: (height * image.height) / state.kind.rows.length });
+    const box = place(el("div", { "aria-hidden": "true" }, image), { width, height });
+    const large = button("", `layer ${layer + 1}, head ${head + 1}: show it large`, () => {
+      state.panels = [makePanel(layer, head + 1)];
+      state.view = "map";
+      build();
+      stage.querySelector(".picture").focus();
+    });
+    large.append(box);
+    return large;
   };
 
   // ---- the sentence read and the sentence written
 
-  const sentence = (name, words, className) => {
+  const sentence = (name, words) => {
     const spans = words.map((token) => word(token, "word"));
-    const label = el("span", { className: "name", textContent: name });
-    const element = el("div", { className: `sentence ${className}` }, label, ...spans);
+    const element = el("div", { className: `sentence ${name}` }, text("name", name), ...spans);
     element.classList.toggle("long", words.length > 40);
     return [element, spans];
   };
-  const sentences = (panel) => {
+  const sentences = () => {
     const { kind } = state;
-    const [reads, read] = sentence("reads", kind.columns, "reads");
-    const [writes, written] = sentence("writes", kind.rows, "writes");
-    const maps = mapsOf(panel);
-    written.forEach((span, i) => {
-      span.addEventListener("pointerenter", () => {
-        state.hover = { row: i, column: null };
-        follow();
-      });
-      span.addEventListener("pointerleave", () => {
-        state.hover = null;
-        follow();
-      });
+    const [reads, read] = sentence("reads", kind.columns);
+    const [writes, written] = sentence("writes", kind.rows);
+    const hover = (at) => () => {
+      state.hover = at;
+      follow();
+    };
+    written.forEach((span, row) => {
+      span.addEventListener("pointerenter", hover({ row, column: null }));
+      span.addEventListener("pointerleave", hover(null));
     });
-    const showFocus = ({ row, column }) => {
+    const followFocus = ({ row, column }) => {
       const now = row === null ? lastRow() : row;
+      const { maps } = panels[0];
       read.forEach((span, i) => {
-        const value = maps.reduce((sum, map) => sum + map.at(now, i), 0) / maps.length;
-        span.style.backgroundColor = shade(value).fill;
-        span.style.color = shade(value).ink;
+        const { fill, ink } = shade(meanOf(maps, (map) => map.at(now, i)));
+        span.style.backgroundColor = fill;
+        span.style.color = ink;
         span.classList.toggle("on", i === column);
       });
       written.forEach((span, i) => {
@@ -496,22 +522,23 @@
         span.classList.toggle("later", i > lastRow());
       });
     };
-    return { element: el("div", {}, reads, writes), follow: showFocus };
+    return { element: el("div", {}, reads, writes), follow: followFocus };
   };
+  const meanOf = (maps, weight) => maps.reduce((sum, map) => sum + weight(map), 0) / maps.length;
 
   // ---- the weights in words
 
   const say = ({ row, column }) => {
     const { rows, columns } = state.kind;
     const parts = [];
-    const maps = state.view === "overview" ? [] : state.panels.flatMap(mapsOf);
+    const maps = state.view === "overview" ? [] : panels.flatMap((panel) => panel.maps);
     const values = (r, c) =>
       maps.flatMap((map, i) => {
         const weight = el("b", { textContent: number(map.at(r, c)) });
         return maps.length > 1 ? [i ? "; " : "", `${map.label} `, weight] : [weight];
       });
     const list = (count, at, token) => {
-      const mean = (i) => maps.reduce((sum, map) => sum + at(map, i), 0) / maps.length;
+      const mean = (i) => meanOf(maps, (map) => at(map, i));
       strongest(count, mean, 3).forEach((i, n) => {
         parts.push(n ? ", " : "", token(i), ": ", el("b", { textContent: number(mean(i)) }));
       });
@@ -543,69 +570,64 @@
   // ---- controls
 
   let groups = 0;
-  const chip = (type, name, text, checked, choose) => {
+  const chip = (type, name, words, checked, choose) => {
     const input = el("input", { type, name, checked });
     input.addEventListener("change", () => choose(input.checked));
-    return el("label", { className: "chip" }, input, el("span", { textContent: text }));
+    return el("label", { className: "chip" }, input, text("", words));
   };
   const choices = (label, options, chosen, choose) => {
     groups += 1;
-    const chips = Object.entries(options).map(([value, text]) =>
-      chip("radio", `group${groups}`, text, value === chosen, () => choose(value)),
+    const chips = Object.entries(options).map(([value, words]) =>
+      chip("radio", `group${groups}`, words, value === chosen, () => choose(value)),
     );
     const legend = el("legend", { textContent: label });
     return el("fieldset", { className: "choices" }, legend, ...chips);
   };
-  const button = (text, label, press) => {
-    const element = el("button", { type: "button", textContent: text, "aria-label": label });
+  const button = (textContent, label, press) => {
+    const element = el("button", { type: "button", textContent, "aria-label": label });
     element.addEventListener("click", press);
     return element;
   };
 
-  const headChoices = (panel) => {
-    const { kind } = state;
-    const box = el("fieldset", { className: "choices" });
-    const legend = el("legend", { textContent: "Head" });
-    const fill = () => {
-      groups += 1;
-      const chips = range(kind.heads).map((head) => {
-        const type = panel.many === "one" ? "radio" : "checkbox";
-        const choose = (checked) => {
-          if (panel.many === "one") panel.heads.clear();
-          if (checked) panel.heads.add(head);
-          else if (panel.heads.size > 1) panel.heads.delete(head);
-          else chips[head].firstChild.checked = true; // the last one stays
-          draw();
-        };
-        const each = chip(type, `group${groups}`, `${head + 1}`, panel.heads.has(head), choose);
-        if (panel.many === "several" && state.view === "lines") {
-          const colours = HEAD_COLOURS[theme];
-          each.lastChild.classList.add("swatch");
-          each.lastChild.style.setProperty("--swatch", colours[head % colours.length]);
-        }
-        return each;
-      });
-      box.replaceChildren(legend, ...chips);
-    };
-    fill();
-    const many = choices("Show", MANY, panel.many, (value) => {
-      const before = panel.many;
-      panel.many = value;
-      if (value === "one") panel.heads = new Set([Math.min(...panel.heads)]);
-      else if (before === "one") panel.heads = new Set(range(kind.heads));
-      fill();
-      draw();
+  const headChips = (panel) => {
+    groups += 1;
+    const isOne = panel.many === "one";
+    const coloured = panel.many === "several" && state.view === "lines";
+    const chips = range(state.kind.heads).map((head) => {
+      const choose = (checked) => {
+        if (isOne) panel.heads.clear();
+        if (checked) panel.heads.add(head);
+        else if (panel.heads.size > 1) panel.heads.delete(head);
+        else chips[head].firstChild.checked = true; // the last one stays
+        draw();
+      };
+      const type = isOne ? "radio" : "checkbox";
+      const each = chip(type, `group${groups}`, `${head + 1}`, panel.heads.has(head), choose);
+      each.lastChild.classList.toggle("swatch", coloured);
+      each.style.setProperty("--swatch", headColour(head));
+      return each;
     });
-    return [many, box];
+    return [el("legend", { textContent: "Head" }), ...chips];
   };
   const panelControls = (panel, i) => {
-    const layers = Object.fromEntries(range(state.kind.layers).map((n) => [n, `${n + 1}`]));
-    const layer = choices("Layer", layers, `${panel.layer}`, (value) => {
+    const { layers, heads } = state.kind;
+    const name = state.panels.length > 1 ? `Picture ${i + 1}` : "Picture";
+    const bar = el("div", { className: "bar", role: "group", "aria-label": name });
+    const numbers = Object.fromEntries(range(layers).map((n) => [n, `${n + 1}`]));
+    const layer = choices("Layer", numbers, `${panel.layer}`, (value) => {
       panel.layer = Number(value);
       draw();
     });
-    const bar = el("div", { className: "bar", role: "group" }, layer, ...headChoices(panel));
-    bar.setAttribute("aria-label", state.panels.length > 1 ? `Picture ${i + 1}` : "Picture");
+    const box = el("fieldset", { className: "choices" }, ...headChips(panel));
+    const many = choices("Show", MANY, panel.many, (value) => {
+      if (value === "one") panel.heads = new Set([Math.min(...panel.heads)]);
+      else if (panel.many === "one") panel.heads = new Set(range(heads));
+      panel.many = value;
+      box.replaceChildren(...headChips(panel));
+      draw();
+    });
+    if (layers > 1) bar.append(layer);
+    if (heads > 1) bar.append(many, box);
     return bar;
   };
 
@@ -613,7 +635,7 @@
     const count = state.kind.rows.length;
     const slider = el("input", { type: "range", min: 1, max: count, value: state.step });
     slider.setAttribute("aria-label", "Decoding step");
-    const text = el("span", { className: "note" });
+    const told = text("note", "");
     let timer = null;
     const stop = () => {
       clearInterval(timer);
@@ -630,8 +652,8 @@
     };
     const describe = () => {
       const before = `step ${state.step} of ${count} writes `;
-      text.replaceChildren(before, quoted(state.kind.rows, state.step - 1));
-      slider.setAttribute("aria-valuetext", text.textContent);
+      told.replaceChildren(before, quoted(state.kind.rows, state.step - 1));
+      slider.setAttribute("aria-valuetext", told.textContent);
     };
     const play = button("Play", "Play or pause the decoding", () => {
       if (timer !== null) return stop();
@@ -647,8 +669,7 @@
     describe();
     const back = button("◀", "One step back", () => go(state.step - 1));
     const on = button("▶", "One step on", () => go(state.step + 1));
-    const name = el("span", { className: "name", textContent: "Decoding" });
-    return el("div", { className: "bar" }, name, back, slider, on, play, text);
+    return el("div", { className: "bar" }, text("name", "Decoding"), back, slider, on, play, told);
   };
 
   // ---- putting it together
@@ -663,104 +684,105 @@
   const chooseKind = (name) => {
     state.kind = data.maps.find((kind) => kind.kind === name);
     state.step = state.kind.rows.length;
-    state.pinned = null;
+    state.pinned = state.hover = null;
     state.panels = [makePanel(state.kind.layers - 1, "mean")];
   };
 
-  // Controls are made anew only when there are other ones, so that the keyboard stays where it is.
-  const build = () => {
-    const names = Object.fromEntries(
-      data.maps.map((kind) => [kind.kind, kind.name.replace("-attention", "")]),
-    );
-    const views = { map: "heat map", lines: "lines", overview: "all heads" };
-    const again = (change) => (value) => {
-      change(value);
-      const name = document.activeElement.parentElement?.textContent;
-      build();
-      const chips = [...controls.querySelectorAll(".chip")];
-      chips.find((each) => each.textContent === name)?.firstChild.focus();
+  const compare = (on) => {
+    const [{ layer, heads }] = state.panels;
+    const head = Math.min(...heads);
+    state.panels = [makePanel(layer, head + 1)];
+    if (on) state.panels.push(makePanel(layer, ((head + 1) % state.kind.heads) + 1));
+  };
+  // After a choice that changes the other controls: make them, and stay at this one.
+  const again = (change) => (value) => {
+    const name = document.activeElement.parentElement?.textContent;
+    change(value);
+    build();
+    const chips = [...controls.querySelectorAll(".chip")];
+    chips.find((each) => each.textContent === name)?.firstChild.focus();
+  };
+  const mainControls = () => {
+    const { kind, panels: chosen, view } = state;
+    const setView = (value) => {
+      state.view = value;
     };
-    const first = [
-      choices(
-        "View",
-        views,
-        state.view,
-        again((value) => (state.view = value)),
-      ),
-    ];
-    if (data.maps.length > 1)
-      first.push(choices("Attention", names, state.kind.kind, again(chooseKind)));
-    const large = state.view !== "overview";
-    if (large) {
-      const compare = (on) => {
-        const [{ layer, heads }] = state.panels;
-        const head = Math.min(...heads);
-        const other = (head + 1) % state.kind.heads;
-        state.panels = [makePanel(layer, head + 1)];
-        if (on) state.panels.push(makePanel(layer, other + 1));
-      };
-      first.push(
-        chip("checkbox", "compare", "compare two", state.panels.length > 1, again(compare)),
-      );
+    const names = Object.fromEntries(data.maps.map((m) => [m.kind, m.name.replace(/-.*/, "")]));
+    const bar = el("div", { className: "bar" }, choices("View", VIEWS, view, again(setView)));
+    if (data.maps.length > 1) bar.append(choices("Attention", names, kind.kind, again(chooseKind)));
+    if (view !== "overview" && kind.layers * kind.heads > 1) {
+      bar.append(chip("checkbox", "compare", "compare two", chosen.length > 1, again(compare)));
     }
-    controls.replaceChildren(el("div", { className: "bar" }, ...first));
+    return bar;
+  };
+  const build = () => {
+    controls.replaceChildren(mainControls());
     if (data.title) controls.prepend(el("h1", { textContent: data.title }));
-    if (large && state.panels.length === 1) controls.append(panelControls(state.panels[0], 0));
-    decoding.hidden = !state.kind.decodes;
-    panelParts = state.panels.map((panel, i) => {
-      const maps = el("div", { className: "maps" });
-      const part = el("div", { className: "panel" });
-      if (large && state.panels.length > 1) part.append(panelControls(panel, i));
-      part.append(maps);
-      return { panel, part, maps };
+    const own = state.view === "overview" ? [] : state.panels.map(panelControls);
+    if (own.length === 1) controls.append(own.pop());
+    panels = state.panels.map((panel) => {
+      const element = el("div", { className: "maps" });
+      return { panel, element, maps: [], pictures: [], key: "" };
     });
-    stage.replaceChildren(...panelParts.map(({ part }) => part));
-    decoding.replaceChildren(player(), el("div"));
+    const beside = panels.map(({ element }, i) => {
+      return el("div", { className: "panel" }, ...own.slice(i, i + 1), element);
+    });
+    stage.replaceChildren(...beside);
+    strip = sentences();
+    decoding.hidden = !state.kind.decodes;
+    decoding.replaceChildren(player(), strip.element);
     draw();
   };
-  let panelParts = [];
 
+  // Pictures are made anew only when their number or size changes: other weights are shown at once.
   const draw = () => {
     if (!root.clientWidth) return; // not on the screen yet
-    pictures = [];
-    for (const { panel, maps } of panelParts) {
-      const space = maps.clientWidth || root.clientWidth - 24;
-      const made = picturesOf(panel, space - 8);
-      pictures.push(...made);
-      maps.replaceChildren(...made.map((picture) => picture.element));
+    for (const each of panels) {
+      each.maps = mapsOf(each.panel);
+      const space = (each.element.clientWidth || root.clientWidth) - 12;
+      const step = state.view === "overview" ? state.step : 0;
+      const key = [space, each.maps.length, step].join();
+      if (key !== each.key) {
+        each.key = key;
+        each.pictures = makePictures(each.maps, space);
+        each.element.replaceChildren(...each.pictures.map((picture) => picture.element));
+      }
+      each.pictures.forEach((picture, i) =>
+        picture.show(state.view === "map" ? [each.maps[i]] : each.maps),
+      );
     }
-    if (state.kind.decodes) {
-      const strip = sentences(state.panels[0]);
-      decoding.lastChild.replaceWith(strip.element);
-      pictures.push(strip);
-    }
-    foot.replaceChildren(el("span", { className: "note", textContent: note() }), scale());
+    foot.replaceChildren(text("note", note()), scale());
     follow();
     fit();
   };
-  const picturesOf = (panel, space) => {
+  const makePictures = (maps, space) => {
     if (state.view === "overview") return [overview(space)];
-    const maps = mapsOf(panel);
-    const captioned = (picture, text) => {
-      const caption = el("figcaption", { textContent: text });
-      return { element: el("figure", {}, caption, picture.element), follow: picture.follow };
-    };
-    if (state.view === "lines") {
-      return [captioned(lines(maps, space), maps.map((map) => map.label).join(" · "))];
-    }
+    if (state.view === "lines") return [captioned(lines(space))];
     const { columns } = state.kind;
     const comfortable = 130 + columns.length * (columns.length > 24 ? 5 : 14);
     const beside = clamp(Math.floor(space / comfortable), 1, maps.length);
     const smallest = maps.length > 1 ? 5 : 10;
-    return maps.map((map) =>
-      captioned(heatmap(map, (space - 10 * (beside - 1)) / beside, smallest), map.label),
-    );
+    return maps.map(() => captioned(heatmap((space - 10 * (beside - 1)) / beside, smallest)));
+  };
+  const captioned = ({ element, show, follow: followFocus }) => {
+    const caption = el("figcaption");
+    const showBoth = (maps) => {
+      caption.textContent = maps.map((map) => map.label).join(" · ");
+      element.setAttribute(
+        "aria-label",
+        `${caption.textContent}. Arrow keys move from token to token.`,
+      );
+      show(maps);
+    };
+    return { element: el("figure", {}, caption, element), show: showBoth, follow: followFocus };
   };
   const note = () => {
     const means = state.panels.some((panel) => panel.many === "mean");
-    return means && state.view !== "overview"
-      ? `${NOTES[state.kind.kind]} The mean is that of weights rounded to 0.01.`
-      : NOTES[state.kind.kind];
+    const notes = [NOTES[state.kind.kind]];
+    if (state.view !== "overview" && means)
+      notes.push("A mean is that of weights rounded to 0.01.");
+    if (state.view === "lines") notes.push(`Lines start at ${faintest(panels[0].maps)}.`);
+    return notes.join(" ");
   };
   const scale = () => {
     const [canvas, pen] = makeCanvas(101, 12);
