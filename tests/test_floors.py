@@ -12,6 +12,7 @@ import transformer_lib
 
 FOLDER = Path(transformer_lib.__file__).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+CHECKERS = sorted(FOLDER.glob("checks/*.py"))
 
 # A module imports only from floors below its own. Modules that are yet to come have theirs.
 FLOORS = (
@@ -24,6 +25,7 @@ FLOORS = (
     {"attention_maps"},
     {"decoding"},
     {"training"},
+    {"break_it"},
     {"checks"},
     {"__main__"},
 )
@@ -71,6 +73,11 @@ def test_every_module_has_a_floor():
 def test_a_module_imports_only_from_floors_below(module):
     source = (FOLDER / f"{module}.py").read_text(encoding="utf-8")
     assert forbidden(module, source) == set()
+
+
+@pytest.mark.parametrize("path", CHECKERS, ids=lambda path: path.stem)
+def test_checkers_import_from_floors_below_and_from_each_other(path):
+    assert forbidden("checks", path.read_text(encoding="utf-8")) <= {"checks"}
 
 
 @pytest.mark.parametrize(
