@@ -8,6 +8,7 @@ import itertools
 import re
 import statistics
 from copy import deepcopy
+from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
@@ -29,6 +30,17 @@ SECTIONS = [
     "Exercises",
     "Summary",
 ]
+OWN_SECTIONS = {
+    "00": [
+        "The finished thing",
+        "Where does it look?",
+        "What a map does not show",
+        "The map of the course",
+        "How to use it",
+        "Shapes and symbols",
+        "What comes next",
+    ],
+}
 TAGS = """mirror exercise solution hide-input
     nbval-ignore-output nbval-skip nbval-raises-exception raises-exception"""
 IMPORTS = """collections contextlib copy ctypes dataclasses functools importlib itertools math os
@@ -103,8 +115,9 @@ def check_install_cell(notebook, path):
 
 
 def check_sections(notebook, path):
-    found = [title for level, title in headings(notebook) if level == 2 and title in SECTIONS]
-    if found not in (SECTIONS, [s for s in SECTIONS if s != "Where we differ from the paper"]):
+    wanted = OWN_SECTIONS.get(path.name[:2], SECTIONS)
+    found = [title for level, title in headings(notebook) if level == 2 and title in wanted]
+    if found not in (wanted, [s for s in wanted if s != "Where we differ from the paper"]):
         yield f"sections are {found}"
 
 
@@ -209,6 +222,13 @@ def test_notebook(path, check):
     assert not problems, "\n\n".join([path.name, *problems])
 
 
+def test_notebook_00_lists_every_other_with_its_minutes():
+    start, *others = NOTEBOOKS
+    text = "\n".join(map(prose, read(start).cells))
+    minutes = {p.name: re.search(r"about (\d+) min", read(p).cells[0].source)[1] for p in others}
+    assert dict(re.findall(r"(?m)^\| \[.+?\]\((\S+)\) \|.+\| (\d+) \|$", text)) == minutes
+
+
 def small_notebook():
     """Build the smallest notebook that passes every check."""
     badge = COLAB.format(REPOSITORY.removeprefix("https://github.com/"), "02_b.ipynb")
@@ -288,6 +308,14 @@ def test_long_cells_are_seen(tmp_path):
     for cell in code_cells(notebook)[1:]:
         cell.source = "x = 1\n" * 6
     assert problems_of(notebook, tmp_path)["short_cells"]
+
+
+def test_some_notebooks_have_sections_of_their_own():
+    cells = [new_markdown_cell(f"## {title}") for title in OWN_SECTIONS["00"]]
+    own, common = Path("00_a.ipynb"), Path("01_a.ipynb")
+    assert not [*check_sections(new_notebook(cells=cells), own)]
+    assert [*check_sections(new_notebook(cells=cells[1:]), own)]
+    assert [*check_sections(new_notebook(cells=cells), common)]
 
 
 def test_the_guide_for_authors_shows_the_install_cell():
