@@ -107,14 +107,15 @@ def _array(values: ArrayLike) -> np.ndarray:
 
 
 @functools.cache
-def _glyphs(font: FontProperties) -> set[int]:
-    """List the characters that a font can draw."""
-    return set(get_font(findfont(font)).get_charmap())
+def _glyphs(path: str) -> set[int]:
+    """List the characters that a font file can draw."""
+    return set(get_font(path).get_charmap())
 
 
 def _words(words: Sequence[str], longest: int = 32) -> list[str]:
-    """Make words fit to be drawn: □ for what the font lacks, … where they are cut."""
-    known = _glyphs(FontProperties())
+    """Make words fit to be drawn: □ for what the fonts lack, … where they are cut."""
+    fonts = [FontProperties(family=[family]) for family in plt.rcParams["font.family"]]
+    known = set().union(*(_glyphs(findfont(font)) for font in fonts))
     words = ["".join(c if ord(c) in known else "□" for c in str(word)) for word in words]
     return [word if len(word) <= longest else word[: longest - 1] + "…" for word in words]
 
@@ -295,14 +296,18 @@ def _label_cells(
     row_word, column_word = (_widest(words) * size for words in (rows, columns))
     turn = 45 if columns and (max(map(len, columns)) > 6 or len(columns) > 10) else 0
     _write(axes, rows, columns, size, size, turn)
-    room = _room(axes)
-    high, wide = (room - [column_word, row_word]) / shape  # before the layout: at the least
     slanted = max(1.8 * size, 0.36 * column_word)  # room that words at 45 degrees need
-    if high < size / 0.8 or wide < (slanted if turn else column_word):
+    needed = [size / 0.8, slanted if turn else column_word]
+    room = _room(axes)  # before the layout: the words may still take some of it
+    high, wide = (room - [column_word, row_word]) / shape
+    if np.any([high, wide] < np.array(needed)):
+        axes[0].figure.draw_without_rendering()  # now the layout says how large a cell is
+        high, wide = _room(axes) / shape
+    if np.any([high, wide] < np.array(needed)):
         turn = 45 if wide >= slanted else 90
         high, wide = room / shape  # at the most: what then fits beside such words, fits
         _write(axes, rows, columns, 0.8 * high, 0.75 * wide if turn == 90 else size, turn)
-        axes[0].figure.draw_without_rendering()  # now the layout says how large a cell is
+        axes[0].figure.draw_without_rendering()
         high, wide = _room(axes) / shape
         _write(axes, rows, columns, 0.8 * high, 0.75 * wide if turn == 90 else size, turn)
     for text in (text for ax in axes for text in ax.texts):
@@ -377,24 +382,18 @@ def heatmaps(
     maps = [_matrix(values, rows, columns) for values in maps]
     if options.get("kind", "weights") in ("amount", "signed") and options.get("limit") is None:
         options["limit"] = max(map(_largest, maps))
-    per_row = min(per_row, len(maps))
-    lines = -(-len(maps) // per_row)
-    height, width = maps[0].shape
+    per_row, shape = min(per_row, len(maps)), maps[0].shape
     if options.get("digits", "auto") == "auto":
-        fits = max(height, width) <= 14 and per_row * (1.3 + 0.52 * width) <= PAGE
+        fits = max(shape) <= 14 and per_row * (1.3 + 0.52 * shape[1]) <= PAGE
         options["digits"] = 2 if fits else None
-    cell = 0.52 if options["digits"] is not None else 0.25
     rows, columns = (
         None if words is None else _words(words, longest=20) for words in (rows, columns)
     )
-    wide, high = (0.08 * max(0, max(map(len, words or [""])) - 10) for words in (rows, columns))
-    size = (1.3 + wide + max(1.6, cell * width), 1.1 + high + max(1.4, 0.8 * cell * height))
-    figure, axes = plt.subplots(
-        lines,
-        per_row,
-        figsize=(min(size[0] * per_row, PAGE), min(size[1] * lines, max(10, 2.4 * lines))),
-        squeeze=False,
-    )
+    printed = options["digits"] is not None
+    width, height = _panel_size(shape, rows, columns, printed)
+    down = -(-len(maps) // per_row)
+    size = min(width * per_row, PAGE), min(height * down, max(10, 2.4 * down))
+    figure, axes = plt.subplots(down, per_row, figsize=size, squeeze=False)
     for i, ax in enumerate(axes.flat):
         if i >= len(maps):
             ax.axis("off")
@@ -407,8 +406,18 @@ def heatmaps(
     if maps[0].dtype != bool and options.get("kind") != "mask":
         figure.colorbar(axes[0, 0].collections[0], ax=axes, shrink=0.8, pad=0.02)
     figure.suptitle(suptitle)
-    _label_cells(axes.flat[: len(maps)], maps[0].shape, rows, columns)
+    _label_cells(axes.flat[: len(maps)], shape, rows, columns)
     return figure
+
+
+def _panel_size(
+    shape: tuple[int, int], rows: list[str] | None, columns: list[str] | None, printed: bool
+) -> tuple[float, float]:
+    """Choose the size in inches of one map among several."""
+    cell = 0.52 if printed else 0.25
+    beside, below = (0.08 * max(0, max(map(len, words or [""])) - 10) for words in (rows, columns))
+    width = 1.3 + beside + max(1.6, cell * shape[1])
+    return width, 1.1 + below + max(1.4, 0.8 * cell * shape[0])
 
 
 @_styled
