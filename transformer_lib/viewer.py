@@ -13,8 +13,7 @@ import io
 import json
 import os
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -54,12 +53,13 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-# In a live notebook the viewer takes the place of the picture that goes out before it.
-HIDE_PICTURE = """<style>
-@media screen {
-.jp-OutputArea-child:has(+ .jp-OutputArea-child iframe.attention-view) { display: none }
-}
+# In JupyterLab a viewer that runs takes the place of the picture that went out before it.
+REPLACE_PICTURE = """<style>
+@media screen {{
+.jp-OutputArea-child:has(+ .jp-OutputArea-child .attention-view iframe) {{ display: none }}
+}}
 </style>
+<div class="attention-view">{viewer}</div>
 """
 
 
@@ -119,7 +119,7 @@ class AttentionView:
             raise ValueError(f"{sorted(missing)} need tgt_tokens, the words that were written")
         self._maps = {k: _checked(k, *sides[k], layers[k]) for k in KINDS if k in layers}
         self._title = title
-        _check_size(self._maps.values())
+        _check_size(list(self._maps.values()))
 
     def __repr__(self) -> str:
         """Name the maps and their sizes."""
@@ -162,10 +162,7 @@ class AttentionView:
         page = html.escape(page, quote=False).replace("'", "&#39;")  # the script has many a "
         style = f"width:100%;height:{self._height()}px;border:0"
         about = html.escape(f"Attention viewer. {self!r}")
-        return (
-            f'<iframe class="attention-view" title="{about}" style="{style}" '
-            f"srcdoc='{page}'></iframe>"
-        )
+        return f"""<iframe title="{about}" style="{style}" srcdoc='{page}'></iframe>"""
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -175,9 +172,8 @@ class AttentionView:
         about = f"{KINDS[kind]}, layer {layer}, mean of the heads"
         picture = {"image/png": png.decode(), "text/plain": repr(self)}
         display(picture, raw=True, metadata={"image/png": {"alt": f"Heat map: {about}"}})
-        display(
-            {"text/html": HIDE_PICTURE + self._repr_html_(), "text/plain": repr(self)}, raw=True
-        )
+        viewer = REPLACE_PICTURE.format(viewer=self._repr_html_())
+        display({"text/html": viewer, "text/plain": repr(self)}, raw=True)
 
     def _choice(
         self, kind: str | None, layer: int | None, head: int | str | None
@@ -219,21 +215,18 @@ class AttentionView:
 
         maps = self._maps[kind]
         heads = maps.weights[layer - 1] / 100  # (H, T, S)
-        rows, columns = ([_printable(word) for word in side] for side in (maps.rows, maps.columns))
+        words = [[re.sub(r"\s", "␣", word) or "∅" for word in w] for w in (maps.rows, maps.columns)]
         title = self._title or f"{KINDS[kind]}, layer {layer}"
-        words = {"rows": rows, "columns": columns, "ylabel": "query", "xlabel": "key"}
-        words["digits"] = 2 if max(heads.shape[1:]) <= 8 else None
         if head is None:
             names = [f"head {i}" for i in range(1, len(heads) + 1)]
-            figure = plots.heatmaps(heads, names, suptitle=title, **words)
+            figure = plots.heatmaps(heads, names, *words, suptitle=title)
         else:
-            which = "mean of heads" if head == "mean" else f"head {head}"
             values = heads.mean(axis=0) if head == "mean" else heads[head - 1]
-            figure = plots.heatmap(values, title=f"{title}, {which}", **words).figure
+            which = "mean of heads" if head == "mean" else f"head {head}"
+            figure = plots.heatmap(values, *words, title=f"{title}, {which}").figure
         file = io.BytesIO()
         stamp = {"Date": None} if form == "svg" else {"Software": None}
-        with warnings.catch_warnings(), plots.plt.rc_context({"svg.hashsalt": "attention"}):
-            warnings.filterwarnings("ignore", "Glyph .* missing from")  # drawn as a box
+        with plots.plt.rc_context({"svg.hashsalt": "attention"}):  # the same bytes each time
             figure.savefig(file, format=form, dpi=dpi, metadata=stamp)
         plots.plt.close(figure)
         return file.getvalue()
@@ -290,7 +283,7 @@ def _layers(name: str, layers: Any) -> Sequence:
             raise ValueError(f"{name}: there is no layer")
         return layers
     if len(layers.shape) != 4:
-        raise ValueError(f"{name}: one tensor must be (layers, H, T, S), got {_shape(layers)}")
+        raise ValueError(f"{name}: one tensor must be (layers, H, T, S), got {tuple(layers.shape)}")
     return list(layers)
 
 
@@ -320,7 +313,7 @@ def _hundredths(name: str, layer: Any) -> np.ndarray:
             f"{name} has a batch of {len(weights)} sentences; pick one: layer[i : i + 1] of each"
         )
     weights = weights[0] if weights.ndim == 4 else weights
-    if weights.ndim != 3:
+    if weights.ndim != 3 or not len(weights):
         raise ValueError(f"{name} must be (H, T, S) or (1, H, T, S), got {weights.shape}")
     inside = (weights >= -ROUNDING) & (weights <= 1 + ROUNDING)  # false for nan, too
     if not inside.all():
@@ -328,13 +321,8 @@ def _hundredths(name: str, layer: Any) -> np.ndarray:
     return np.rint(weights.clip(0, 1) * 100).astype(np.uint8)
 
 
-def _shape(array: Any) -> tuple[int, ...]:
-    return tuple(array.shape)
-
-
-def _check_size(kinds: Iterator[_Maps]) -> None:
+def _check_size(kinds: list[_Maps]) -> None:
     """Refuse what would make a browser slow."""
-    kinds = list(kinds)
     if long := [m for m in kinds if max(m.weights.shape[2:]) > MOST_TOKENS]:
         raise ValueError(
             f"{long[0]} are more than {MOST_TOKENS} tokens on a side; show a part: "
@@ -346,13 +334,6 @@ def _check_size(kinds: Iterator[_Maps]) -> None:
             f"{total:,} weights are more than {MOST_WEIGHTS:,} ({'; '.join(map(str, kinds))}); "
             "pick one kind, some layers (maps[-2:]) or some heads (layer[:, :4] of each)"
         )
-
-
-def _printable(token: str) -> str:
-    """Write a token so that a figure can show it: short, in one line, no formula."""
-    token = re.sub(r"\s", "␣", token.encode("utf-8", "replace").decode()) or "∅"
-    token = token if len(token) <= 16 else token[:15] + "…"
-    return token.replace("$", r"\$")
 
 
 def _small(png: bytes) -> bytes:
