@@ -466,6 +466,14 @@ def test_lines_follow_a_word_on_either_side(open_page):
 
 
 @needs_chromium
+def test_a_row_without_weights_looks_at_nothing(open_page):
+    tab = open_page(page(AttentionView(torch.zeros(1, 1, S, S), SRC)))
+    choose(tab, "lines")
+    tab.locator(".label.left").nth(2).hover()
+    assert spoken(tab) == "“eats” looks at nothing in particular"
+
+
+@needs_chromium
 def test_the_overview_leads_to_a_head(open_page):
     tab = open_page(page(AttentionView(CROSS, SRC, TGT)))
     choose(tab, "all heads")

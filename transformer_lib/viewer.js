@@ -539,7 +539,9 @@
       });
     const list = (count, at, token) => {
       const mean = (i) => meanOf(maps, (map) => at(map, i));
-      strongest(count, mean, 3).forEach((i, n) => {
+      const found = strongest(count, mean, 3);
+      if (!found.length) parts.push("nothing in particular");
+      found.forEach((i, n) => {
         parts.push(n ? ", " : "", token(i), ": ", el("b", { textContent: number(mean(i)) }));
       });
       if (maps.length > 1) parts.push(` (mean of the ${maps.length} maps)`);
