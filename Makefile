@@ -7,7 +7,7 @@ FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 # Threads that wait for work sleep instead of spinning: kinder to a busy machine, and no slower.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: help lab test notebooks mirror
+.PHONY: help lab test notebooks mirror exercises
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s%s\n", $$1, $$2}' Makefile
@@ -18,6 +18,8 @@ lab: .venv/.installed ## open JupyterLab at the first notebook
 test: .venv/.installed ## run every check: style, unit tests, seeded bugs, all notebooks
 	$(VENV) -m ruff check
 	$(VENV) -m ruff format --check
+	.venv/bin/oxlint --deny-warnings transformer_lib
+	.venv/bin/oxfmt --check transformer_lib/viewer.js
 	$(VENV) -m pytest -n 2 --dist loadfile tests
 	$(VENV) tests/mutants.py
 	$(VENV) -m pytest -n 2 --dist loadfile \
@@ -29,6 +31,9 @@ notebooks: .venv/.installed ## execute and save the notebooks; NB='notebooks/03*
 
 mirror: .venv/.installed ## copy the library's definitions into the notebooks
 	$(VENV) tools/mirror.py
+
+exercises: .venv/.installed ## write exercises/ without solutions, solutions/ with them filled in
+	$(VENV) tools/exercises.py
 
 # A .venv whose Python is gone, or that was made in another folder, counts as not installed.
 WHERE := import importlib.util as u; print(u.find_spec("transformer_lib").origin)
