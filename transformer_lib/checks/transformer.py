@@ -147,7 +147,7 @@ def parameter_count(answer):
     """The number of parameters of a model, from its config."""
     own = [13, 14, 11, 17]  # V source, D, V target, d_ff
     expect(
-        "one layer in each stack, nothing shared",
+        "13 and 11 words, D = 14, d_ff = 17, a layer in each stack, nothing shared",
         answer(SMALL),
         _ledger(*own),
         {
@@ -174,7 +174,7 @@ def parameter_count(answer):
     )
     deep = replace(SMALL, num_encoder_layers=2, num_decoder_layers=5)
     expect(
-        "2 encoder layers and 5 decoder layers",
+        "the same with 2 encoder layers and 5 decoder layers",
         answer(deep),
         _ledger(*own, layers=(2, 5)),
         {
@@ -187,7 +187,7 @@ def parameter_count(answer):
         tolerance=0.5,
     )
     expect(
-        "norm_first=True",
+        "one layer in each stack again, norm_first=True",
         answer(replace(SMALL, norm_first=True)),
         _ledger(*own) + 4 * 14,
         {
@@ -199,7 +199,7 @@ def parameter_count(answer):
     same = [11, 14, 11, 17]
     for share, saved in (("target", 1), (True, 2)):
         expect(
-            f"share_embeddings={share!r}",
+            f"11 words on both sides, share_embeddings={share!r}",
             answer(replace(SMALL, src_vocab_size=11, share_embeddings=share)),
             _ledger(*same) - saved * 11 * 14,
             {
