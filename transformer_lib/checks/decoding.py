@@ -139,7 +139,7 @@ def best_continuations(answer):
                 total[0].topk(3).values
             ),
             "log-probabilities are added, not multiplied": product.topk(3).values,
-            "log-probabilities are added, not multiplied ": product.topk(3, largest=False).values,
+            "the smallest products are no better: add": product.topk(3, largest=False).values,
             "these are log-probabilities of the words alone; add the parent's": (
                 words.flatten()[flat]
             ),
@@ -185,7 +185,7 @@ def mended_beam(answer):
         times = torch.tensor(p["short"]) * length_penalty(2, 1)
         problem = (
             "multiplied by the penalty: log-probabilities are negative, so that favours short ones"
-            if abs(float(score) - times) < 1e-4
+            if abs(score - times) < 1e-4
             else "each must be divided by the penalty of its own length; and do not stop at the "
             "first that ends"
         )
@@ -334,7 +334,12 @@ def _hypothesis(came):
         isinstance(words, list | tuple) and all(isinstance(word, str) for word in words),
         f"a list of words and a number are expected, {words!r} came first",
     )
-    return list(words), number
+    try:
+        return list(words), float(number)
+    except (TypeError, ValueError, RuntimeError):
+        raise NotRight(
+            f"a list of words and a number are expected, {number!r} came second"
+        ) from None
 
 
 def _say(words):
