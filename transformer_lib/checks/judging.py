@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = [
     "EXERCISES",
@@ -52,6 +52,8 @@ class Exercise(NamedTuple):
     name: str
     judge: Callable[[Any], Verdict]
 
+
+MOST_NUMBERS = 12  # that a verdict shows
 
 EXERCISES: dict[str, Exercise] = {}  # by name, in the order of the course
 _verdicts: dict[str, Verdict] = {}  # the last one of each, in memory alone
@@ -244,15 +246,21 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _both(came: Tensor, expected: Tensor) -> str:
-    """Lay two tensors one under the other."""
-    return f"  expected  {_numbers(expected)}\n  came      {_numbers(came)}"
+    """Lay two tensors one under the other; of large ones, the first place where they differ."""
+    if came.shape == expected.shape and came.numel() > MOST_NUMBERS:
+        place = (came != expected).nonzero()[0].tolist()
+        at = f"  at {place} of shape {tuple(came.shape)}"
+        came, expected = came[tuple(place)], expected[tuple(place)]
+    else:
+        at = ""
+    return f"  expected  {_numbers(expected)}{at}\n  came      {_numbers(came)}{at}"
 
 
 def _numbers(x: Tensor) -> str:
     """Write a small tensor out, a large one by its beginning."""
-    first = x.flatten()[:12].tolist()
+    first = x.flatten()[:MOST_NUMBERS].tolist()
     words = [str(n) if isinstance(n, bool | int) else f"{n:.3g}" for n in first]
-    rest = ", …" if x.numel() > 12 else ""
+    rest = ", …" if x.numel() > MOST_NUMBERS else ""
     shape = f"  shape {tuple(x.shape)}" if x.dim() else ""
     return f"[{', '.join(words)}{rest}]{shape}" if x.dim() else words[0]
 
@@ -261,7 +269,7 @@ def _brief(thing: Any) -> str:
     """Describe anything in a few words."""
     if isinstance(thing, Tensor):
         return f"a tensor of shape {tuple(thing.shape)}"
-    return _short(repr(thing))
+    return type(thing).__name__ if isinstance(thing, nn.Module) else _short(repr(thing))
 
 
 def _short(text: Any) -> str:
