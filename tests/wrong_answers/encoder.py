@@ -196,7 +196,7 @@ WRONG = {
         "weights kept": (weights_kept, "stopped with TypeError"),
     },
     "mask_in_one_layer": {
-        "the wrong axis": ("a", "it hides the wrong ones"),
+        "the wrong axis": ("a", "keeps <pad> from looking"),
         "no leak": ("c", "no layer looks at it"),
         "a layer": (2, "is expected"),
     },

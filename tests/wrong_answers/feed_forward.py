@@ -186,7 +186,7 @@ WRONG = {
         "only the second moves": (([[1], [-1]], [0], [[0, 1]], [0, 0]), "only the second moves"),
         "half the way": (([[1], [-1]], [0], [[-0.5, 0.5]], [0, 0]), "meet half way"),
         "zeros": (([[0], [0]], [0], [[0, 0]], [0, 0]), "nothing changes"),
-        "as nn.Linear keeps it": (([[1, -1]], [0], [[-1], [1]], [0, 0]), "the shape of w_1"),
+        "as nn.Linear keeps it": (([[1, -1]], [0], [[-1], [1]], [0, 0]), "expected  (2, 1)"),
         "two units": (
             ([[1, -1], [-1, 1]], [0, 0], [[-1, 1], [0, 0]], [0, 0]),
             "one hidden unit is enough",

@@ -151,9 +151,9 @@ def mask_in_one_layer(answer):
         answer,
         "b",
         {
-            "a": "both layers have a mask here: <pad> looks at nobody, in neither. But a mask "
-            "should hide <pad> from the others, so it hides the wrong ones",
-            "c": "replace a <pad> here, and no word moves: no layer looks at it",
+            "a": "both layers have a mask here, but one that keeps <pad> from looking, instead of "
+            "keeping the others from looking at <pad>",
+            "c": "replace a <pad> here, and no real word moves: no layer looks at it",
         },
     )
 

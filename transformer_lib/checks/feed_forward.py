@@ -78,7 +78,7 @@ def _layers(came, places):
     for layer in came:
         parts = dict(zip(NAMES, unpack(layer, *NAMES), strict=True))
         tensors = [_table(name, part) for name, part in parts.items()]
-        units = tensors[0].shape[-1] if tensors[0].dim() == 2 else 1
+        units = tensors[1].numel()
         shapes = [(places, units), (units,), (units, places), (places,)]
         for name, tensor, shape in zip(NAMES, tensors, shapes, strict=True):
             expect_true(
