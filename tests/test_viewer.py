@@ -502,7 +502,7 @@ def test_the_keyboard_reaches_everything(open_page):
         )
         assert about[0].startswith(name)
         assert about[1:] == ["solid", "3px"], f"{name} does not show its focus"
-    for key in ["Down", "Down", "Down", "Right", "Right", "Up", "Left"]:
+    for key in ["Down", "Down", "Down", "Right", "Right", "Right", "Up", "Left"]:
         tab.keyboard.press(f"Arrow{key}")
     mean = np.rint(CROSS[1, :, 1, 1].double().numpy() * 100).mean() / 100
     assert spoken(tab) == f"“Kind” looks at “child”: {mean:.2f}"

@@ -225,7 +225,12 @@
     const { row, column } = state.pinned || { row: null, column: null };
     state.pinned = {
       row: row === null ? 0 : clamp(row + down, 0, lastRow()),
-      column: column === null ? 0 : clamp(column + right, 0, state.kind.columns.length - 1),
+      column:
+        column === null
+          ? right
+            ? 0
+            : null
+          : clamp(column + right, 0, state.kind.columns.length - 1),
     };
   };
   const focusable = (className, ...children) =>
@@ -507,6 +512,10 @@
     written.forEach((span, row) => {
       span.addEventListener("pointerenter", hover({ row, column: null }));
       span.addEventListener("pointerleave", hover(null));
+      span.addEventListener("click", () => {
+        state.pinned = row <= lastRow() ? { row, column: null } : null;
+        follow();
+      });
     });
     const followFocus = ({ row, column }) => {
       const now = row === null ? lastRow() : row;
@@ -684,10 +693,13 @@
   const root = el("main", {}, controls, decoding, spoken, stage, foot);
 
   const chooseKind = (name) => {
-    state.kind = data.maps.find((kind) => kind.kind === name);
-    state.step = state.kind.rows.length;
+    const before = state.kind;
+    const kind = data.maps.find((each) => each.kind === name);
+    state.kind = kind;
+    state.step = kind.rows.length;
     state.pinned = state.hover = null;
-    state.panels = [makePanel(state.kind.layers - 1, "mean")];
+    if (before?.layers === kind.layers && before.heads === kind.heads) return; // the choice fits
+    state.panels = [makePanel(kind.layers - 1, "mean")];
   };
 
   const compare = (on) => {
