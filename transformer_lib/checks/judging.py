@@ -269,7 +269,9 @@ def _brief(thing: Any) -> str:
     """Describe anything in a few words."""
     if isinstance(thing, Tensor):
         return f"a tensor of shape {tuple(thing.shape)}"
-    return type(thing).__name__ if isinstance(thing, nn.Module) else _short(repr(thing))
+    if isinstance(thing, nn.Module):
+        return type(thing).__name__
+    return getattr(thing, "__name__", None) or _short(repr(thing))
 
 
 def _short(text: Any) -> str:
