@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import distributed
 
+from transformer_lib import MultiHeadAttention, Transformer, TransformerConfig
 from transformer_lib import __main__ as command_line
 from transformer_lib.checkpoint import load_checkpoint
 from transformer_lib.data import Pair
@@ -256,3 +257,19 @@ def test_control_c_is_no_traceback(monkeypatch, capsys):
     monkeypatch.setattr(command_line, "Translator", interrupted)
     assert command_line.main(["translate", "--model", "x", "hello"]) == 130
     assert capsys.readouterr().err == "stopped\n"
+
+
+def test_dropout_as_in_the_paper_is_only_on_sublayers_and_embeddings():
+    sizes = {"d_model": 6, "num_heads": 3, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    model = Transformer(TransformerConfig(11, 13, d_ff=7, dropout=0.3, **sizes))
+    command_line.drop_as_in_the_paper(model)
+    modules = dict(model.named_modules())
+    left = {name for name, module in modules.items() if getattr(module, "p", 0) > 0}
+    attentions = [m for m in modules.values() if isinstance(m, MultiHeadAttention)]
+    assert [attention.dropout for attention in attentions] == [0, 0, 0]
+    residuals = {f"encoder.layers.0.{name}" for name in ("self_attention", "feed_forward")}
+    names = ("self_attention", "cross_attention", "feed_forward")
+    residuals |= {f"decoder.layers.0.{name}" for name in names}
+    assert left == {f"{name}_residual.dropout" for name in residuals} | {
+        "positional_encoding.dropout"
+    }

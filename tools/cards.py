@@ -30,7 +30,7 @@ def measure(preset, translator, split, beam):
     """Translate a split; map the name of each figure to the figure."""
     pairs = PRESETS[preset].load(split)
     sources = [pair.src for pair in pairs]
-    got = translator.translate(sources, beam, tokenised=True)
+    got = translator.translate(sources, beam, PRESETS[preset].alpha, tokenised=True)
     found = scores(got, [pair.tgt for pair in pairs], "none")
     figures = {f"{split}, beam {beam}": found}
     if translator.casing:
@@ -47,6 +47,7 @@ def describe(name, card, model):
     lines = [f"\n## {name}\n", f"- {parameters:,} parameters, {size:.1f} MB"]
     lines += [f"- {key}: {card[key]}" for key in ("data", "command", "machine", "minutes")]
     lines += ["- training: " + ", ".join(f"{k} {v}" for k, v in card["training"].items())]
+    lines += [f"- length penalty in the figures below: alpha {card['alpha']}"]
     lines += ["", "| what | pairs | exact match | BLEU | signature |", "|---|---|---|---|---|"]
     for what, found in card["figures"].items():
         exact, bleu = f"{found['exact']:.1%}", f"{found['bleu']:.2f}"
@@ -67,7 +68,7 @@ def main():
         for split in splits:
             for beam in beams:
                 figures |= measure(name.replace("_", "-"), translator, split, beam)
-        description["card"]["figures"] = figures
+        description["card"] |= {"figures": figures, "alpha": PRESETS[name.replace("_", "-")].alpha}
         text = json.dumps(description, indent=1, ensure_ascii=False)
         path.write_text(text + "\n", encoding="utf-8")
         page += describe(name, description["card"], translator.model)

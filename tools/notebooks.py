@@ -70,7 +70,7 @@ def execute(path):
 
 
 def shrink(notebook):
-    """Reduce pictures to 128 colours, a quarter of the bytes; with 64, words and bars suffer."""
+    """Reduce pictures to 128 colours, a quarter of the bytes; with 64, colour bars break up."""
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if "image/png" in output.get("data", {}):
             png = base64.b64decode(output.data["image/png"])

@@ -25,6 +25,8 @@ from transformer_lib.data import (
     load_tsv,
 )
 from transformer_lib.decoding import Translator
+from transformer_lib.feed_forward import FeedForward
+from transformer_lib.multi_head import MultiHeadAttention
 from transformer_lib.text import learn_casing, restore
 from transformer_lib.training import TrainingConfig, average_checkpoints, join_processes, train
 from transformer_lib.transformer import Transformer, TransformerConfig
@@ -42,6 +44,9 @@ class Preset:
         model: sizes of the model, less those of the vocabularies.
         tokens: the budget of a batch.
         training: how to train.
+        paper_dropout: drop elements only where section 5.4 says so: of what sub-layers give out
+            and of embeddings with positions, but not of attention weights and hidden units.
+        alpha: the length penalty, chosen on the validation split.
     """
 
     data: str
@@ -51,6 +56,8 @@ class Preset:
     model: dict[str, Any]
     tokens: int
     training: TrainingConfig
+    paper_dropout: bool = False
+    alpha: float = 0.6
 
 
 PRESETS = {
@@ -74,7 +81,9 @@ PRESETS = {
         {"d_model": 128, "num_heads": 4, "num_encoder_layers": 4, "num_decoder_layers": 4}
         | {"d_ff": 256, "dropout": 0.3, "norm_first": True, "share_embeddings": True},
         4096,
-        TrainingConfig(epochs=56, warmup=2000, factor=2.53, cooldown=28, keep=10),
+        TrainingConfig(epochs=75, warmup=2000, factor=2.53, cooldown=35, keep=10),
+        paper_dropout=True,
+        alpha=1.4,
     ),
 }
 
@@ -107,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("translate", help="translate a text, or lines from the input")
     command.add_argument("text", nargs="*", help="sentences; none reads lines from the input")
     add_model(command, "en_de_small")
+    command.add_argument("--alpha", type=float, default=0.6, help="strength of the length penalty")
     command.set_defaults(run=translate)
 
     command = commands.add_parser("train", help="train a model; go on from its last saved state")
@@ -123,6 +133,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--preset", choices=PRESETS, default="en-de-small")
     command.add_argument("--split", default="test", help="train, valid, test (default) or other")
     add_model(command, None)
+    command.add_argument("--alpha", type=float, help="length penalty; if not given, the preset's")
     command.set_defaults(run=evaluate)
     return top
 
@@ -133,7 +144,6 @@ def add_model(command: argparse.ArgumentParser, default: str | None) -> None:
     text = f"one of the course's ({names}), or a folder; {otherwise} if not given"
     command.add_argument("--model", default=default, help=text)
     command.add_argument("--beam", type=int, default=4, help="hypotheses kept; 1 is greedy")
-    command.add_argument("--alpha", type=float, default=0.6, help="strength of the length penalty")
 
 
 def translate(options: argparse.Namespace) -> None:
@@ -164,6 +174,8 @@ def train_preset(options: argparse.Namespace) -> None:
     rank, _ = join_processes()  # before the model moves: each process has a GPU of its own
     torch.manual_seed(options.seed)
     model = Transformer(sizes).to("cuda" if torch.cuda.is_available() else "cpu")
+    if preset.paper_dropout:
+        drop_as_in_the_paper(model)
     state, start = options.out / "training", time.perf_counter()
     vocabularies = src_vocabulary, tgt_vocabulary
     history = train(
@@ -189,6 +201,15 @@ def train_preset(options: argparse.Namespace) -> None:
     print(f"saved in {options.out}")
 
 
+def drop_as_in_the_paper(model: Transformer) -> None:
+    """Drop no attention weights and no hidden units (section 5.4)."""
+    for module in model.modules():
+        if isinstance(module, MultiHeadAttention):
+            module.dropout = 0.0
+        elif isinstance(module, FeedForward):
+            module.dropout.p = 0.0
+
+
 def make_vocabularies(pairs: list[Pair], joint_bpe: int | None) -> tuple[Vocabulary, Vocabulary]:
     """Make a vocabulary of words for each side, or one of BPE pieces for both."""
     sources, targets = [pair.src for pair in pairs], [pair.tgt for pair in pairs]
@@ -205,7 +226,8 @@ def evaluate(options: argparse.Namespace) -> None:
     translator = Translator(options.model or options.preset.replace("-", "_"))
     tokenised = not (options.data and translator.casing)  # who has such a model has ordinary text
     sources = [pair.src for pair in pairs]
-    got = translator.translate(sources, options.beam, options.alpha, tokenised=tokenised)
+    alpha = preset.alpha if options.alpha is None else options.alpha
+    got = translator.translate(sources, options.beam, alpha, tokenised=tokenised)
     print_scores(got, [pair.tgt for pair in pairs], "none" if tokenised else "13a")
     if preset.ordinary and translator.casing and not options.data:
         print("The same translations as ordinary text:")

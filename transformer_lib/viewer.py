@@ -337,9 +337,9 @@ def _check_size(kinds: list[_Maps]) -> None:
 
 
 def _small(png: bytes) -> bytes:
-    """Store a picture in 64 colours, for a notebook's sake."""
+    """Store a picture in 128 colours, for a notebook's sake; with fewer, the scale breaks up."""
     from PIL import Image
 
     file = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(64).save(file, "PNG", optimize=True)
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(128).save(file, "PNG", optimize=True)
     return file.getvalue()
