@@ -20,7 +20,7 @@ from transformer_lib.data import load_en_de
 
 B, H, T, S, D_K, V = 2, 3, 5, 7, 11, 13
 SIZES = {"d_model": 6, "num_heads": 3, "num_encoder_layers": 1, "num_decoder_layers": 1}
-SIZES |= {"d_ff": 7, "dropout": 0.1, "max_len": 64}
+SIZES |= {"d_ff": 7, "dropout": 0.0, "max_len": 64, "share_embeddings": "target"}
 
 
 @pytest.fixture
