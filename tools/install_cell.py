@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("transformer_lib") is None:
-    checkout = Path("../transformer_lib").exists()
-    source = ".." if checkout else "git+{REPOSITORY}"
+    source = "git+{REPOSITORY}"
+    if Path("../transformer_lib").exists():
+        source = ".."
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)
     importlib.invalidate_caches()"""
 
