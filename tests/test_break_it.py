@@ -15,7 +15,7 @@ from transformer_lib import (
     training,
     transformer,
 )
-from transformer_lib.break_it import CHANGES, Change, run, swapped, teacher_forced_accuracy
+from transformer_lib.break_it import CHANGES, Change, exchanged, experiment, teacher_forced_accuracy
 from transformer_lib.data import load_en_de
 
 B, H, T, S, D_K, V = 2, 3, 5, 7, 11, 13
@@ -80,8 +80,7 @@ def test_heads_without_transpose_are_right_for_one_token_only():
     assert torch.equal(split(attention, one), attention.split_heads(one))
     assert split(attention, many).shape == attention.split_heads(many).shape
     assert not torch.equal(split(attention, many), attention.split_heads(many))
-    merge = next(swap[2] for swap in CHANGES["heads split without transpose"].swaps[1:])
-    assert torch.equal(merge(attention, split(attention, many)), many)
+    assert torch.equal(break_it.merge_without_transpose(attention, split(attention, many)), many)
 
 
 def test_the_full_rate_at_once_is_never_below_that_of_warming_up():
@@ -94,10 +93,10 @@ def test_the_full_rate_at_once_is_never_below_that_of_warming_up():
 
 def test_what_is_swapped_comes_back_even_after_an_error():
     before = transformer.causal_mask
-    with swapped(transformer, "causal_mask", break_it.no_mask):
+    with exchanged(transformer, "causal_mask", break_it.no_mask):
         assert transformer.causal_mask is break_it.no_mask
     assert transformer.causal_mask is before
-    with pytest.raises(TypeError), swapped(transformer, "causal_mask", break_it.no_mask):
+    with pytest.raises(TypeError), exchanged(transformer, "causal_mask", break_it.no_mask):
         transformer.causal_mask()
     assert transformer.causal_mask is before
 
@@ -117,7 +116,7 @@ def test_accuracy_counts_the_tokens_that_are_right():
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_change_runs_and_leaves_nothing_behind(small, name):
-    result = run(name, seed=1)
+    result = experiment(name, seed=1)
     assert result["change"] == name
     assert len(result["steps"]) == len(result["loss"]) > 0
     assert 0 <= result["exact"] <= 1
@@ -127,29 +126,29 @@ def test_every_change_runs_and_leaves_nothing_behind(small, name):
 
 
 def test_a_change_changes_the_training(small):
-    losses = {name: run(name, seed=1)["loss"] for name in CHANGES if "pairs" not in name}
+    losses = {name: experiment(name, seed=1)["loss"] for name in CHANGES if "pairs" not in name}
     for name, loss in losses.items():
         assert name == "nothing changed" or loss != losses["nothing changed"], name
-    assert run("nothing changed", seed=1)["loss"] == losses["nothing changed"]
-    assert run("nothing changed", seed=2)["loss"] != losses["nothing changed"]
+    assert experiment("nothing changed", seed=1)["loss"] == losses["nothing changed"]
+    assert experiment("nothing changed", seed=2)["loss"] != losses["nothing changed"]
 
 
 def test_fewer_pairs_make_as_many_steps(small):
-    whole, half = run("nothing changed", 0), run("fewer", 0)
+    whole, half = experiment("nothing changed", 0), experiment("fewer", 0)
     assert 0 <= half["steps"][-1] - whole["steps"][-1] <= 50
 
 
 def test_results_are_written_as_they_come_and_go_on(small, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(break_it, "CHANGES", {"nothing changed": Change()})
     path = tmp_path / "results.json"
-    break_it.main(path)
+    break_it.run_all(path)
     content = json.loads(path.read_text("utf-8"))
     assert [result["seed"] for result in content["runs"]] == [0, 1, 2]
     content["runs"].pop()
     path.write_text(json.dumps(content), "utf-8")
     capsys.readouterr()
-    break_it.main(path)
+    break_it.run_all(path)
     assert capsys.readouterr().out.startswith("nothing changed, seed 2")
     monkeypatch.setattr(break_it, "TOKENS", 99)
     with pytest.raises(SystemExit, match="results of other settings"):
-        break_it.main(path)
+        break_it.run_all(path)

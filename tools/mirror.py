@@ -21,6 +21,7 @@ HOMES = {
     "training": "09_training",
     "decoding": "10_decoding",
     "attention_maps": "11_attention_maps",
+    "break_it": "13_break_it",
 }
 
 

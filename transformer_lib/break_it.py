@@ -34,28 +34,42 @@ __all__ = [
     "CHANGES",
     "MODEL",
     "SEEDS",
+    "TOKENS",
     "TRAINING",
+    "VALID_PAIRS",
     "Change",
     "attention_over_queries",
     "attention_without_scale",
+    "exact_match",
+    "exchanged",
+    "experiment",
     "full_rate_at_once",
+    "loss_without_shift",
     "mask_after_softmax",
+    "merge_without_transpose",
     "no_mask",
     "positions_left_out",
-    "run",
+    "run_all",
     "split_without_transpose",
     "sublayer_alone",
     "sum_without_norm",
-    "swapped",
     "teacher_forced_accuracy",
-    "unshifted_loss",
 ]
 
-SEEDS = (0, 1, 2)
-VALID_PAIRS, TOKENS = 500, 512
-MODEL = {"d_model": 128, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2}
-MODEL |= {"d_ff": 512, "dropout": 0.0, "max_len": 128, "share_embeddings": "target"}
+MODEL = {
+    "d_model": 128,
+    "num_heads": 4,
+    "num_encoder_layers": 2,
+    "num_decoder_layers": 2,
+    "d_ff": 512,
+    "dropout": 0.0,
+    "max_len": 128,
+    "share_embeddings": "target",
+}
 TRAINING = {"epochs": 4, "warmup": 500, "factor": 0.96, "cooldown": 3, "label_smoothing": 0.1}
+TOKENS = 512  # of a batch
+VALID_PAIRS = 500  # how many are measured
+SEEDS = (0, 1, 2)
 
 
 # --- the changes ------------------------------------------------------------------------
@@ -89,7 +103,7 @@ def no_mask(length, device=None):
     return torch.ones(1, 1, length, length, dtype=torch.bool, device=device)
 
 
-def unshifted_loss(self, src, tgt):
+def loss_without_shift(self, src, tgt):
     """Let the decoder read, at each position, the very token that it has to predict."""
     labels, pad_id = tgt[:, 1:], self.model.config.pad_id
     logits, real = self.model(src, labels), labels != pad_id
@@ -116,6 +130,11 @@ def split_without_transpose(self, x):
     return x.reshape(x.size(0), self.num_heads, x.size(1), -1)
 
 
+def merge_without_transpose(self, x):
+    """Put the pieces back, (B, H, T, d_k) → (B, T, D), as they were cut."""
+    return x.reshape(x.size(0), x.size(2), -1)
+
+
 def full_rate_at_once(step, d_model, warmup=4000, factor=1.0):
     """Begin with the highest rate instead of warming up to it."""
     return warmup_schedule(max(step, warmup), d_model, warmup, factor)
@@ -126,7 +145,7 @@ class Change:
     """One change to a model that works.
 
     Args:
-        swaps: (owner, name, function): what stands in for which function.
+        swaps: (owner, name, function): which function stands in for `owner.name`.
         model, training: settings that differ from `MODEL` and `TRAINING`.
         pairs: how many sentence pairs there are to learn from, all if None. Fewer are repeated,
             so that the number of steps stays about the same.
@@ -138,18 +157,18 @@ class Change:
     pairs: int | None = None
 
 
-def _attention(function):
-    return Change(((multi_head, "scaled_dot_product_attention", function),))
-
-
 CHANGES = {
     "nothing changed": Change(),
-    "no √d_k": _attention(attention_without_scale),
+    "no √d_k": Change(((multi_head, "scaled_dot_product_attention", attention_without_scale),)),
     "no positional encoding": Change(((PositionalEncoding, "forward", positions_left_out),)),
-    "softmax over the queries": _attention(attention_over_queries),
-    "mask after the softmax": _attention(mask_after_softmax),
+    "softmax over the queries": Change(
+        ((multi_head, "scaled_dot_product_attention", attention_over_queries),)
+    ),
+    "mask after the softmax": Change(
+        ((multi_head, "scaled_dot_product_attention", mask_after_softmax),)
+    ),
     "no causal mask": Change(((transformer, "causal_mask", no_mask),)),
-    "targets not shifted": Change(((TokenLoss, "forward", unshifted_loss),)),
+    "targets not shifted": Change(((TokenLoss, "forward", loss_without_shift),)),
     "no residuals": Change(((ResidualConnection, "forward", sublayer_alone),)),
     "no layer norm": Change(((ResidualConnection, "forward", sum_without_norm),)),
     "no warm-up": Change(((training, "warmup_schedule", full_rate_at_once),)),
@@ -158,7 +177,7 @@ CHANGES = {
     "heads split without transpose": Change(
         (
             (MultiHeadAttention, "split_heads", split_without_transpose),
-            (MultiHeadAttention, "merge_heads", lambda self, x: x.reshape(len(x), x.size(2), -1)),
+            (MultiHeadAttention, "merge_heads", merge_without_transpose),
         )
     ),
     "embeddings not tied": Change(model={"share_embeddings": False}),
@@ -172,7 +191,7 @@ CHANGES = {
 
 
 @contextmanager
-def swapped(owner: Any, name: str, function: Any) -> Iterator[None]:
+def exchanged(owner: Any, name: str, function: Any) -> Iterator[None]:
     """Within, `owner.name` is another function; afterwards it is what it was."""
     before = getattr(owner, name)
     setattr(owner, name, function)
@@ -193,13 +212,13 @@ def teacher_forced_accuracy(model: Transformer, batches: Sequence[Batch]) -> flo
         counts.append(((logits.argmax(dim=-1) == labels).sum().item(), len(labels)))
         return logits.new_zeros(())
 
-    with swapped(training, "label_smoothed_loss", count):
+    with exchanged(training, "label_smoothed_loss", count):
         mean_loss(model, batches)
     right, total = map(sum, zip(*counts, strict=True))
     return right / total
 
 
-def run(name: str, seed: int, epochs: int | None = None, progress: bool = False) -> dict:
+def experiment(name: str, seed: int, epochs: int | None = None, progress: bool = False) -> dict:
     """Train with one of the `CHANGES`, and measure what came of it.
 
     Args:
@@ -228,7 +247,7 @@ def run(name: str, seed: int, epochs: int | None = None, progress: bool = False)
 
     with ExitStack() as stack:
         for swap in change.swaps:
-            stack.enter_context(swapped(*swap))
+            stack.enter_context(exchanged(*swap))
         torch.manual_seed(seed)
         model = Transformer(TransformerConfig(len(english), len(german), **MODEL | change.model))
         history = train(model, batches, TrainingConfig(**settings), progress=progress)
@@ -251,7 +270,7 @@ def exact_match(translator, pairs):
     return sum(text == pair.tgt for text, pair in zip(texts, pairs, strict=True)) / len(pairs)
 
 
-def main(path: Path) -> None:
+def run_all(path: Path) -> None:
     """Run every change with every seed, and write each result down as it comes."""
     about = {"command": f"python -m transformer_lib.break_it {path}", "torch": torch.__version__}
     about |= {"model": MODEL, "training": TRAINING, "tokens": TOKENS, "valid_pairs": VALID_PAIRS}
@@ -265,7 +284,7 @@ def main(path: Path) -> None:
     for seed in SEEDS:
         for name in CHANGES:
             if (name, seed) not in done:
-                result = run(name, seed)
+                result = experiment(name, seed)
                 content["runs"].append(result)
                 part = path.with_suffix(".part")
                 part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -275,4 +294,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run_all(Path(sys.argv[1]))
