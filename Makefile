@@ -7,7 +7,7 @@ FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 # Threads that wait for work sleep instead of spinning: kinder to a busy machine, and no slower.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: help lab test notebooks mirror exercises
+.PHONY: help lab test notebooks mirror exercises stamp
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s%s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ mirror: .venv/.installed ## copy the library's definitions into the notebooks
 
 exercises: .venv/.installed ## write exercises/ without solutions, solutions/ with them filled in
 	$(VENV) tools/exercises.py
+
+stamp: .venv/.installed ## put the address of your repository everywhere: REPO=owner/name
+	@$(VENV) tools/stamp.py '$(REPO)'
 
 # A .venv whose Python is gone, or that was made in another folder, counts as not installed.
 WHERE := import importlib.util as u; print(u.find_spec("transformer_lib").origin)
