@@ -7,7 +7,7 @@ FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 # Threads that wait for work sleep instead of spinning: kinder to a busy machine, and no slower.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: help lab test notebooks mirror exercises stamp
+.PHONY: help lab test notebooks mirror exercises stamp book
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s%s\n", $$1, $$2}' Makefile
@@ -28,6 +28,9 @@ test: .venv/.installed ## run every check: style, unit tests, seeded bugs, all n
 
 notebooks: .venv/.installed ## execute and save the notebooks; NB='notebooks/03*' chooses some
 	$(VENV) tools/notebooks.py $(NB)
+
+book: .venv/.installed ## build the course as a website, book/_build/html/index.html
+	$(VENV) -m sphinx --quiet --fail-on-warning book book/_build/html
 
 mirror: .venv/.installed ## copy the library's definitions into the notebooks
 	$(VENV) tools/mirror.py
@@ -50,6 +53,6 @@ endif
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python 3.11 or newer is needed. Name yours: make lab PYTHON=python3.12'; exit 1; }
 	@test -e $@ || $(PYTHON) -m venv --clear .venv
-	$(VENV) -m pip install -c constraints.txt -e ".[lab,dev]"
+	$(VENV) -m pip install -c constraints.txt -e ".[lab,dev,book]"
 	@$(VENV) -c 'import matplotlib.font_manager'
 	@touch $@

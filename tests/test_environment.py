@@ -21,7 +21,7 @@ def requirements(lines):
 
 
 RUN = requirements(PROJECT["dependencies"] + EXTRAS["lab"])
-ALL = RUN | requirements(EXTRAS["dev"])
+ALL = RUN | requirements(EXTRAS["dev"] + EXTRAS["book"])
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -1,0 +1,41 @@
+"""Makes reStructuredText of the library's docstrings, which are plain text with `code` in it."""
+
+import inspect
+import re
+from itertools import groupby
+
+SECTION = re.compile(r"(Args|Returns|Raises|Yields|Example):$")
+
+
+def to_rest(app, what, name, obj, options, lines):
+    """Change a docstring, line by line, before napoleon reads its sections."""
+    sections = [i for i, line in enumerate(lines) if SECTION.match(line)]
+    start = sections[0] if sections else len(lines)
+    lines[:] = [*mark_formulas(lines[:start]), *map(escape, lines[start:])]
+
+
+def mark_formulas(lines):
+    """Set the indented lines of a description apart, as they are: formulas and code."""
+    marked = []
+    for indented, block in groupby(lines, key=lambda line: line.startswith("    ")):
+        marked += [".. code-block:: none", "", *block] if indented else map(escape, block)
+    return marked
+
+
+def escape(line):
+    """Keep the signs of formulas outside of `code` from being read as markup."""
+    return re.sub(r"(`[^`]*`)|([*|])", lambda m: m[1] or "\\" + m[2], line)
+
+
+def hide_fields(app, what, name, obj, skip, options):
+    """Leave out the fields of a class, which its docstring describes as arguments."""
+    if what == "class" and not (inspect.isroutine(obj) or isinstance(obj, property)):
+        return True
+    return None  # as it would be otherwise
+
+
+def setup(app):
+    """Come before napoleon (whose priority is 500)."""
+    app.connect("autodoc-process-docstring", to_rest, priority=100)
+    app.connect("autodoc-skip-member", hide_fields)
+    return {"parallel_read_safe": True}
