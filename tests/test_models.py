@@ -92,4 +92,4 @@ def test_multi30k_tiny_is_as_good_as_its_card_says():
     assert scores(got, wanted, "none")["bleu"] == pytest.approx(
         figures["valid, beam 1"]["bleu"], abs=0.3
     )
-    assert figures["test, beam 5"]["bleu"] > figures["test, beam 1"]["bleu"] > 37
+    assert figures["test, beam 5"]["bleu"] > figures["test, beam 1"]["bleu"] > 40
