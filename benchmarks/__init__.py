@@ -1,0 +1,1 @@
+"""How fast the course's Transformer is, beside what learners would use instead."""

@@ -1,0 +1,114 @@
+"""Compare everything in one go, print one table, and write RESULTS.md and its picture.
+
+    python -m benchmarks.run             about 25 minutes on one core
+    python -m benchmarks.run --learn     also from nothing to 95 % exact match: minutes more
+
+Peers that are not installed are installed first. The Multi30k corpus is used where the variable
+TRANSFORMER_LIB_MULTI30K names its folder.
+"""
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from benchmarks import alone, report
+from benchmarks.contestants import SIZES
+from benchmarks.learning import learning
+from benchmarks.measure import Comparison
+from benchmarks.side_by_side import decoding, forward, machine_limit, real_text, training
+from transformer_lib import keep_freed_memory
+from transformer_lib.__main__ import make_vocabularies
+from transformer_lib.data import load_en_de, load_multi30k
+
+ROOT = Path(__file__).parent.parent
+HEAD = """\
+# Results
+
+Written by `make bench`. A ratio below 1 is faster, or smaller, than the first line of its group.
+All values are medians of rounds in which the contestants took turns; times are processor time of
+one thread. The middle half of the rounds had ratios in the range that stands beside it.
+
+"""
+NOTES = """
+**A** is d_model 256, 3 + 3 layers, a batch of 32 sentences of 32 tokens; **B** is d_model 512,
+6 + 6 layers, 8 × 64. Both have 8 heads, d_ff = 4 · d_model and 10,000 words. "medium" is
+`torch.set_float32_matmul_precision("medium")`; "bfloat16" is autocast in training, and weights
+cast to bfloat16 in reading and decoding. Whatever one contestant got, all got:
+`Adam(fused=True)`, gradients clipped, `keep_freed_memory()`.
+
+"""
+
+
+def install_peers() -> dict[str, str]:
+    """Install each peer that is missing, one by one.
+
+    Returns:
+        the peers that could not be installed, and pip's last words.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    failures = {}
+    for peer in project["optional-dependencies"]["bench"]:
+        name = peer.split(">")[0].split("<")[0]
+        if importlib.util.find_spec(name.replace("-", "_")):
+            continue
+        command = [sys.executable, "-m", "pip", "install", "-q", "-c", "constraints.txt", peer]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            failures[name] = done.stderr.strip().splitlines()[-1]
+    return failures
+
+
+def everything(learn: bool) -> Iterator[Comparison]:
+    """Measure all comparisons, one after the other."""
+    for label, size in SIZES.items():
+        yield training(size, label)
+        yield forward(size, label)
+        yield decoding(size, label, "greedy")
+        yield decoding(size, label, "beam")
+        yield alone.compare_memory(label)
+    yield from machine_limit(SIZES["B"], "B")
+    pairs = load_en_de("train")
+    yield real_text("our corpus", pairs, make_vocabularies(pairs, None), SIZES["A"])
+    if "TRANSFORMER_LIB_MULTI30K" in os.environ:
+        pairs = load_multi30k("train", tokenised=True)
+        yield real_text("Multi30k", pairs, make_vocabularies(pairs, 10_000), SIZES["A"])
+    for length in (256, 1024, 4096):
+        yield from alone.compare_attention(length)
+    yield alone.imports()
+    if learn:
+        yield learning()
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser("python -m benchmarks.run", description=__doc__)
+    parser.add_argument("--learn", action="store_true", help="also train to 95 %% exact match")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    failures = install_peers()
+    comparisons = []
+    for found in everything(options.learn):
+        print(f"{found.what} done", file=sys.stderr, flush=True)
+        comparisons.append(found)
+    ratios = report.table(comparisons)
+    kept = report.verdicts(comparisons, report.promises())
+    print(ratios)
+    page = HEAD + report.machine() + "\n\n![Ratios as bars](results.png)\n\n## All ratios\n\n"
+    page += ratios + "\n" + NOTES + "What each was given:\n\n" + report.peers() + "\n"
+    page += "".join(f"- {peer} could not be installed: {why}\n" for peer, why in failures.items())
+    page += "\n## What the course promises\n\n" + kept + "\n"
+    folder = Path(__file__).parent
+    (folder / "RESULTS.md").write_text(page, encoding="utf-8")
+    report.picture(comparisons, folder / "results.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""The benchmarks at tiny sizes: that they measure what they say, name who fails, and report."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import alone, report, side_by_side
+from benchmarks.contestants import CONTESTANTS, Contestant, Ours, Size, TorchTransformer
+from benchmarks.learning import from_nothing
+from benchmarks.measure import Comparison, in_turns, spread
+from transformer_lib import TrainingConfig
+from transformer_lib.__main__ import make_vocabularies
+from transformer_lib.data import PAD, load_en_de
+
+TINY = Size(d_model=16, layers=2, batch=3, length=5, heads=2, vocabulary=23)
+LINUX = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+
+
+@pytest.fixture(autouse=True)
+def _few_rounds(monkeypatch):
+    monkeypatch.setattr("benchmarks.measure.ROUNDS", (2, 2))
+
+
+@pytest.fixture
+def batch():
+    return side_by_side.random_batch(TINY)
+
+
+@pytest.fixture
+def both():
+    return [kind(TINY).eval() for kind in (Ours, TorchTransformer)]
+
+
+# What each contestant does.
+
+
+def test_the_batch_has_no_padding_and_the_target_a_token_more(batch):
+    assert batch.src.shape == (3, 5)
+    assert batch.tgt.shape == (3, 6)
+    assert (batch.src != PAD).all()
+    assert (batch.tgt != PAD).all()
+
+
+def test_each_gives_logits_and_as_many_tokens_as_asked_for(both, batch):
+    for model in both:
+        assert model(batch.src, batch.tgt[:, :-1]).shape == (3, 5, 23)
+        with torch.inference_mode():
+            assert model.greedy(batch.src, 7).shape == (3, 7)
+            assert model.beam(batch.src, 7).shape == (3, 7)
+
+
+class Recomputing(Ours):
+    """Our model with the decoding of those that have no cache."""
+
+    greedy, beam = Contestant.greedy, Contestant.beam
+
+    def encode(self, src):
+        return self.model.encode(src)
+
+    def decode(self, tgt, memory, src):
+        return self.model.decode(tgt, memory)
+
+    def project(self, hidden):
+        logits = self.model.output(hidden)
+        return logits.index_fill(-1, torch.tensor([PAD]), -1e9)
+
+
+@pytest.mark.parametrize("how", ["greedy", "beam"])
+def test_decoding_without_cache_finds_what_ours_finds(how, batch, randomise):
+    cached, recomputing = randomise(Ours(TINY)).eval(), Recomputing(TINY).eval()
+    recomputing.load_state_dict(cached.state_dict())
+    with torch.inference_mode():
+        expected = getattr(cached, how)(batch.src, 6)
+        assert torch.equal(getattr(recomputing, how)(batch.src, 6), expected)
+    assert len(expected.unique()) > 2
+
+
+def test_padding_changes_no_loss(both, batch):
+    src = torch.nn.functional.pad(batch.src, (0, 2), value=PAD)
+    tgt = torch.nn.functional.pad(batch.tgt, (0, 2), value=PAD)
+    for model in both:
+        torch.testing.assert_close(model.loss(src, tgt), model.loss(*batch))
+
+
+def test_losses_have_label_smoothing(both, batch):
+    for model in both:
+        for parameter in model.parameters():
+            torch.nn.init.zeros_(parameter)
+        assert model.loss(*batch).item() == pytest.approx(torch.tensor(23.0).log().item())
+
+
+@pytest.mark.parametrize("precision", side_by_side.PRECISIONS)
+def test_a_training_step_lowers_the_loss(precision, batch):
+    for kind in (Ours, TorchTransformer):
+        step = side_by_side.TrainingStep(kind(replace(TINY, d_model=32)), precision)
+        step.adam.param_groups[0]["lr"] = 0.01
+        losses = [step(*batch) for _ in range(12)]
+        assert losses[-1] < losses[0]
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
+# Measuring.
+
+
+def test_everybody_takes_a_turn_in_each_round():
+    calls = []
+    runs = {name: lambda name=name: calls.append(name) for name in "ab"}
+    found = in_turns("calls", runs)
+    assert calls == ["a", "b"] * 3  # the first, unmeasured, and two rounds
+    assert [len(values) for values in found.values.values()] == [2, 2]
+    assert found.failures == {}
+
+
+def test_who_fails_is_named_and_the_rest_goes_on():
+    def fails():
+        raise OSError("no such thing")
+
+    found = in_turns("work", {"a": sum, "b": fails, "c": lambda: None} | {"a": lambda: None})
+    assert found.failures == {"b": "OSError: no such thing"}
+    assert list(found.values) == ["a", "c"]
+
+
+def test_without_the_measure_of_all_there_is_no_comparison():
+    with pytest.raises(RuntimeError, match="work: a, the measure of all, fails"):
+        in_turns("work", {"a": lambda: 1 / 0, "b": lambda: None})
+
+
+def test_ratios_are_taken_round_by_round():
+    found = Comparison("work", "ms", {"a": [10, 20, 40], "b": [5, 20, 10]})
+    assert found.ratio("b") == (0.5, 0.375, 0.75)
+    assert found.ratio("a", "b") == (2.0, 1.5, 3.0)
+
+
+def test_the_spread_is_the_middle_half():
+    assert spread([1, 2, 3, 4, 5]) == (3, 2, 4)
+    assert spread([7]) == (7, 7, 7)
+
+
+def test_a_peer_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "x_transformers", None)
+    entrants = [("ours", "float32"), ("x-transformers", "float32")]
+    monkeypatch.setattr(side_by_side, "ENTRANTS", entrants)
+    found = side_by_side.training(TINY, "tiny")
+    assert list(found.values) == ["ours, float32"]
+    assert "x_transformers" in found.failures["x-transformers, float32"]
+
+
+# The comparisons.
+
+
+@pytest.fixture
+def _without_peers(monkeypatch):
+    entrants = [(name, p) for name in ("nn.Transformer", "ours") for p in side_by_side.PRECISIONS]
+    monkeypatch.setattr(side_by_side, "ENTRANTS", entrants)
+
+
+@pytest.mark.usefixtures("_without_peers")
+def test_everybody_is_measured_in_all_comparisons_of_models():
+    found = [side_by_side.training(TINY, "tiny"), side_by_side.forward(TINY, "tiny")]
+    found += [side_by_side.decoding(TINY, "tiny", how) for how in ("greedy", "beam")]
+    for comparison in found:
+        assert not comparison.failures
+        assert len(comparison.values) == 6
+        assert comparison.reference == "nn.Transformer, float32"
+        assert all(value > 0 for values in comparison.values.values() for value in values)
+
+
+def test_no_training_step_is_faster_than_its_matrix_products():
+    size = replace(TINY, d_model=64, batch=8, length=16)
+    for found in side_by_side.machine_limit(size, "tiny"):
+        name = next(who for who in found.values if who.startswith("ours"))
+        assert found.ratio(name)[0] > 1
+
+
+def test_real_text_counts_real_tokens():
+    pairs = load_en_de("valid")[:300]
+    vocabularies = make_vocabularies(pairs, None)
+    found = side_by_side.real_text("text", pairs, vocabularies, TINY, per_turn=500)
+    assert len(found.values) == 5
+    batches = side_by_side.random_batches(pairs, *vocabularies)
+    assert sum(len(batch.src) for batch in batches) == 300
+    step = side_by_side.TrainingStep(Ours(replace(TINY, vocabulary=2000)), "float32")
+    expected = sum(int((tgt[:, 1:] != PAD).sum()) for _, tgt in batches)
+    assert side_by_side.some_tokens(step, batches, expected)() == expected
+
+
+@LINUX
+def test_peak_memory_is_what_was_held_at_once():
+    def hold():
+        for _ in range(3):
+            torch.ones(25_000_000)  # 100 MB, three times, one after the other
+
+    assert 95 < alone.peak_mb(hold) < 120
+
+
+@LINUX
+def test_long_attention_needs_less_memory_when_fused():
+    naive, fused = alone.attention("naive", 1024), alone.attention("torch's", 1024)
+    assert naive["MB"] > 1024**2 * 8 * 4 / 1e6 > fused["MB"]
+    assert naive["ms"] > 0
+
+
+def test_a_process_that_fails_says_why():
+    with pytest.raises(RuntimeError, match="KeyError: 'nobody'"):
+        alone.in_a_process("training", "nobody", "A", "float32")
+
+
+def test_learning_reports_time_and_share():
+    pairs = load_en_de("valid")[:40]
+    recipe = TrainingConfig(epochs=1, warmup=10)
+    seconds, exact = from_nothing(pairs, pairs[:5], recipe)
+    assert seconds > 0
+    assert exact == 0
+
+
+# The report.
+
+
+def test_the_table_has_a_line_for_each_and_names_failures():
+    found = Comparison("work", "ms", {"a": [10, 10], "b": [5, 15]}, {"c": "OSError: a | b"})
+    assert report.table([found]).splitlines()[2:] == [
+        "| work | a | 1.00 | 1.00–1.00 | 10 ms |",
+        "| work | b | 1.00 | 0.75–1.25 | 10 ms |",
+        "| work | c | – | – | OSError: a / b |",
+    ]
+
+
+def test_promises_are_kept_broken_or_not_measured():
+    found = Comparison("work", "MB", {"a": [10.0, 10.0], "b": [5.0, 5.0]})
+    kept = [report.Promise("work", "MB", "b", "a", most) for most in (0.5, 0.4)]
+    kept += [report.Promise("work", "MB", "b", None, 6), report.Promise("work", "ms", "b", "a", 1)]
+    assert [line.split(" | ")[-1] for line in report.verdicts([found], kept).splitlines()[2:]] == [
+        "yes |",
+        "**no** |",
+        "yes |",
+        "not measured |",
+    ]
+
+
+@pytest.mark.usefixtures("_without_peers")
+def test_promises_speak_of_what_is_measured():
+    spoken = {(p.what, p.who) for p in report.promises()}
+    for label in "AB":
+        found = side_by_side.training(TINY, label)
+        names = {who for what, who in spoken if what == found.what}
+        assert names
+        assert names <= found.values.keys()
+
+
+def test_the_picture_is_drawn(tmp_path):
+    found = [Comparison("forward, A", "ms", {"a": [1.0], "b": [2.0]})] * 3
+    report.picture(found, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+def test_machine_and_peers_are_described():
+    assert torch.__version__ in report.machine()
+    for name in CONTESTANTS:
+        assert f"**{name}**" in report.peers()
