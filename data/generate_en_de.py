@@ -233,7 +233,6 @@ def be_form(person: int, plural: bool, past: bool = False) -> str:
 
 # ------------------------------------------------------------------ words: German forms
 
-PERSON_ENDINGS = {(1, False): "e", (2, False): "st", (3, False): "t"}
 SEIN = {(1, False): "bin", (2, False): "bist", (3, False): "ist"}
 WERDEN = {(1, False): "werde", (2, False): "wirst", (3, False): "wird"}
 

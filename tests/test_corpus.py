@@ -330,7 +330,7 @@ def sub(link, main, second, first=False):
     return gen.sub_first(link, second, main) if first else gen.joined(main, link, second)
 
 
-WEIL, DASS, OB = ("because", "weil"), ("that", "dass"), ("whether", "ob")
+DASS, OB = ("that", "dass"), ("whether", "ob")
 WENN, OBWOHL, BEVOR, WHILE = ("if", "wenn"), ("although", "obwohl"), ("before", "bevor"), (
     "while", "während")  # fmt: skip
 

@@ -14,7 +14,7 @@ FOLDER = Path(transformer_lib.__file__).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 CHECKERS = sorted(FOLDER.glob("checks/*.py"))
 
-# A module imports only from floors below its own. Modules that are yet to come have theirs.
+# A module imports only from floors below its own.
 FLOORS = (
     {"data", "text"},  # special tokens, vocabularies, batches, ordinary text: no model
     {"attention", "masks", "embeddings", "feed_forward"},
