@@ -20,7 +20,7 @@ test: .venv/.installed ## run every check: style, unit tests, seeded bugs, all n
 	$(VENV) -m ruff format --check
 	.venv/bin/oxlint --deny-warnings transformer_lib
 	.venv/bin/oxfmt --check transformer_lib/viewer.js
-	$(VENV) -m pytest -n 2 --dist loadfile tests
+	$(VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 	$(VENV) tests/mutants.py
 	$(VENV) -m pytest -n 2 --dist loadfile \
 		--nbval --nbval-current-env --nbval-cell-timeout=600 \

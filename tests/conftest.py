@@ -13,6 +13,12 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: seconds, not milliseconds; mutants.py skips it")
 
 
+def pytest_collection_modifyitems(items):
+    """Start with the files that run for minutes, so that no worker is left alone with one."""
+    longest = "test_colab.py", "test_lab.py"
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 2)
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     torch.manual_seed(0)

@@ -1,7 +1,8 @@
 """The exercises' checkers: each accepts what is right, however written, and names the mistake.
 
 `tests/wrong_answers/` holds plausible wrong answers, and right ones unlike those of the notebooks.
-A table of what was caught stands at the end of the test run.
+A table of what was caught stands at the end of the test run. That the notebooks run with their
+solutions filled in is shown by `tests/test_colab.py`.
 """
 
 import ast
@@ -14,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from exercises import exercises, with_solutions, without_solutions
-from notebooks import ROOT, execute, read, write
+from exercises import exercises, without_solutions
+from notebooks import ROOT, read
 from transformer_lib import checks
 from transformer_lib.checks import judging
 from transformer_lib.checks.judging import EXERCISES, NotRight, exercise
@@ -131,17 +132,6 @@ def test_each_notebook_has_four_to_six_exercises(number):
     known = {"by hand", "predict, then run", "write the function", "find the bug", "explain a map"}
     assert kinds <= known
     assert "predict, then run" in kinds
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", WITH_EXERCISES)
-def test_a_notebook_with_its_solutions_runs(number, tmp_path):
-    path = tmp_path / NOTEBOOKS[number].name
-    write(path, with_solutions(read(NOTEBOOKS[number])))
-    done = execute(path)
-    for one in exercises(done):
-        [output] = done.cells[one.check].outputs
-        assert output.text.startswith("✓ "), output.text
 
 
 def test_a_notebook_without_solutions_keeps_everything_else():
