@@ -11,6 +11,7 @@ from transformer_lib.checks.judging import (
     expect_choice,
     expect_number,
     expect_true,
+    shaken,
     unpack,
 )
 from transformer_lib.decoder import Decoder
@@ -27,13 +28,6 @@ __all__ = [
 ]
 
 B, D, H, D_FF = 2, 6, 3, 11
-
-
-def _shaken(module):
-    """Fill a module with random numbers: fresh norms and biases would hide mistakes."""
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    return module
 
 
 def _back(length, ahead=0):
@@ -191,9 +185,9 @@ def _layer(x, memory, tgt_mask, memory_mask, parts, across="qmm", base="h", mask
 @exercise(7, 5)
 def mended_decoder_layer(answer):
     """A decoder layer of given parts, mended."""
-    attentions = [_shaken(MultiHeadAttention(D, H)) for _ in range(2)]
-    norms = [_shaken(nn.LayerNorm(D)) for _ in range(3)]
-    parts = *attentions, _shaken(FeedForward(D, D_FF)), norms
+    attentions = [shaken(MultiHeadAttention(D, H)) for _ in range(2)]
+    norms = [shaken(nn.LayerNorm(D)) for _ in range(3)]
+    parts = *attentions, shaken(FeedForward(D, D_FF)), norms
     x, memory = torch.randn(B, 5, D), torch.randn(B, 5, D)
     everything = torch.ones(1, 1, 5, 5, dtype=torch.bool)
     inputs = x, memory, everything, everything[..., :1, :], parts

@@ -12,6 +12,7 @@ from transformer_lib.checks.judging import (
     expect_choice,
     expect_number,
     expect_true,
+    shaken,
     unpack,
 )
 from transformer_lib.encoder import Encoder
@@ -28,13 +29,6 @@ __all__ = [
 ]
 
 B, S, D, H, D_FF = 2, 5, 6, 3, 7
-
-
-def _shaken(module):
-    """Fill a module with random numbers: fresh norms and biases would hide mistakes."""
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    return module
 
 
 @exercise(6, 1)
@@ -102,7 +96,7 @@ def _layer(x, mask, parts, *, to_x=False, norms=(0, 1), masked=True):
 def mended_layer(answer):
     """An encoder layer of given parts, mended."""
     x = torch.randn(B, S, D)
-    attention, network = _shaken(MultiHeadAttention(D, H)), _shaken(FeedForward(D, D_FF))
+    attention, network = shaken(MultiHeadAttention(D, H)), shaken(FeedForward(D, D_FF))
     parts = attention, nn.LayerNorm(D), network, nn.LayerNorm(D)
     mask = torch.ones(B, 1, 1, S, dtype=torch.bool)
     h = parts[1](x + attention(x, x, x)[0])
@@ -121,7 +115,7 @@ def mended_layer(answer):
             "the sub-layer is missing in which each word thinks on its own": parts[3](h),
         },
     )
-    parts = attention, _shaken(nn.LayerNorm(D)), network, _shaken(nn.LayerNorm(D))
+    parts = attention, shaken(nn.LayerNorm(D)), network, shaken(nn.LayerNorm(D))
     expect(
         "with two norms that have learned something",
         answer(x, mask, *parts),
@@ -188,7 +182,7 @@ def maps_of_all_layers(answer):
     """The weights of every layer of an encoder (N, B, H, S, S)."""
     x = torch.randn(B, S, D)
     mask = torch.ones(B, 1, 1, S, dtype=torch.bool)
-    encoder = _shaken(Encoder(1, D, H, D_FF))
+    encoder = shaken(Encoder(1, D, H, D_FF))
     one = _maps(encoder, x, mask)
     expect(
         "one layer, post-norm, no padding",
@@ -204,7 +198,7 @@ def maps_of_all_layers(answer):
             ),
         },
     )
-    encoder = _shaken(Encoder(3, D, H, D_FF))
+    encoder = shaken(Encoder(3, D, H, D_FF))
     right = _maps(encoder, x, mask)
     expect(
         "three layers, post-norm, no padding",
@@ -235,7 +229,7 @@ def maps_of_all_layers(answer):
             ),
         },
     )
-    encoder = _shaken(Encoder(3, D, H, D_FF, norm_first=True))
+    encoder = shaken(Encoder(3, D, H, D_FF, norm_first=True))
     expect(
         "pre-norm",
         _called(answer, encoder, x, mask),

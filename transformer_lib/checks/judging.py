@@ -25,6 +25,7 @@ __all__ = [
     "expect_true",
     "guard",
     "progress",
+    "shaken",
     "unpack",
 ]
 
@@ -98,7 +99,14 @@ def progress() -> None:
         print(f"notebook {notebook:02}  {''.join(line)}  {line.count('●')} of {len(line)}")
 
 
-# --- calling what the learner wrote -----------------------------------------------------
+# --- preparing, and calling what the learner wrote --------------------------------------
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """Fill a module with random numbers: fresh norms and biases would hide mistakes."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return module
 
 
 def guard(function: Callable) -> Callable:
