@@ -68,9 +68,9 @@ def thumbnail(name, words):
 
 
 def save(image, path):
-    """Save with 64 colours, which is plenty for plots."""
+    """Save with 128 colours, as the notebooks' own pictures."""
     path.parent.mkdir(exist_ok=True)
-    image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main():
