@@ -50,13 +50,18 @@ def test_the_last_row_adds_up():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_each_notebook_has_its_misconceptions(path):
     part = TEXT.partition("## Common misconceptions")[2].partition("\n## ")[0]
-    found = re.search(rf"(?m)^\*\*\[.+\]\({path.name}\)\*\*\n\n((?:- \*.+\n)+)", part)
+    found = re.search(rf"(?m)^\*\*\[.+\]\({path.name}\)\*\*\n((?:- \*.+\n)+)", part)
     assert found, f"no list below a line **[title]({path.name})**"
     assert 2 <= len(found[1].splitlines()) <= 4
 
 
 def test_links_lead_somewhere():
     assert not link_problems(TEXT)
+
+
+def test_jupyterlab_can_jump_to_every_section():
+    """It compares a heading with the address, in which other signs than these are encoded."""
+    assert not [a for a in re.findall(r"ipynb#([^)]+)\)", TEXT) if not a.isascii()]
 
 
 @pytest.mark.parametrize("link", ["04_d.ipynb", "01_a.ipynb", "02_masks.ipynb#Nowhere"])
