@@ -18,9 +18,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["END", "PAD", "SPECIAL_TOKENS", "START", "UNKNOWN", "BPEVocabulary", "Batch", "Batches"]
-__all__ += ["Pair", "Vocabulary", "data_folder", "load_en_de", "load_multi30k", "load_tsv"]
-__all__ += ["pad_rows", "padding_factor"]
+__all__ = [
+    "END",
+    "PAD",
+    "SPECIAL_TOKENS",
+    "START",
+    "UNKNOWN",
+    "BPEVocabulary",
+    "Batch",
+    "Batches",
+    "Pair",
+    "Vocabulary",
+    "data_folder",
+    "load_en_de",
+    "load_multi30k",
+    "load_tsv",
+    "pad_rows",
+    "padding_factor",
+]
 
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")
@@ -34,8 +49,11 @@ EN_DE_SPLITS = ("train", "valid", "test", "test_compositional", "test_long")
 MOST_WORDS = 1000  # in a sentence of a TSV file
 
 # Multi30k's names and numbers of lines; where it is; SHA-256 of its files.
-MULTI30K_SPLITS = {"train": ("train", 29000), "valid": ("val", 1014)}
-MULTI30K_SPLITS["test"] = ("test_2016_flickr", 1000)
+MULTI30K_SPLITS = {
+    "train": ("train", 29000),
+    "valid": ("val", 1014),
+    "test": ("test_2016_flickr", 1000),
+}
 MULTI30K_COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
 MULTI30K_URL = f"https://raw.githubusercontent.com/multi30k/dataset/{MULTI30K_COMMIT}/data/task1"
 MULTI30K_SHA256 = """
@@ -52,6 +70,9 @@ cb5a23529b65ec2061f1dc446192a9c37382b63cc75f81a0be59d34894b3a505 tok/train.lc.no
 5b7f32627cf99eced828311b955dae9800bb52bc8b91cf8b6526829e605b29d2 tok/test_2016_flickr.lc.norm.tok.en
 c6a33d39d48f9f510de147651316cd9d918e09ad0219df734a2f16b6baccacc4 tok/test_2016_flickr.lc.norm.tok.de
 """
+
+
+# --- Vocabularies -----------------------------------------------------------------------
 
 
 class Vocabulary:
@@ -197,6 +218,9 @@ def _tokenizer(model):
     return tokenizer
 
 
+# --- Batches ----------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Pair:
     """A sentence and its translation; perhaps which words belong together (Och & Ney 2003).
@@ -306,6 +330,9 @@ def padding_factor(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     return sum(t.numel() for t in tensors) / sum(int((t != PAD).sum()) for t in tensors)
 
 
+# --- Corpora ----------------------------------------------------------------------------
+
+
 def data_folder() -> Path:
     """Find the course's data: inside an installed package, beside the package in a checkout."""
     here = Path(__file__).parent
@@ -401,8 +428,13 @@ def _read_pair(line: bytes, columns: tuple[int, ...]) -> Pair:
     for side, size in zip(("source", "target"), sizes, strict=True):
         if not 1 <= size <= MOST_WORDS:
             raise ValueError(f"the {side} has {size:,} words, expected 1 to {MOST_WORDS:,}")
+    return Pair(*cells[:2], *_read_links("".join(cells[2:]), sizes))
+
+
+def _read_links(text: str, sizes: list[int]) -> tuple[frozenset, frozenset]:
+    """Read an alignment such as "0-0 1p2": its sure and its possible links."""
     links = {"-": set(), "p": set()}
-    for link in "".join(cells[2:]).split():
+    for link in text.split():
         parts = re.fullmatch(r"([0-9]{1,6})([-p])([0-9]{1,6})", link)
         if not parts:
             raise ValueError(f"{link[:20]!r} is not a link such as 0-0 or 0p1")
@@ -412,7 +444,7 @@ def _read_pair(line: bytes, columns: tuple[int, ...]) -> Pair:
                 f"link {link} is outside {sizes[0]} source and {sizes[1]} target words"
             )
         links[parts[2]].add((i, j))
-    return Pair(cells[0], cells[1], frozenset(links["-"]), frozenset(links["p"]))
+    return frozenset(links["-"]), frozenset(links["p"])
 
 
 def _read_multi30k(file: str, folder: str | Path | None) -> list[str]:
