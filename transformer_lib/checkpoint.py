@@ -129,16 +129,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         ValueError: a file is truncated, foreign, of a later version, or does not fit the
             other; the message names the file and the reason.
     """
-    names = course_models()
-    if isinstance(folder, str) and folder in names:
-        folder = data_folder() / "checkpoints" / folder
-    path, weights_path = Path(folder, JSON_FILE), Path(folder, WEIGHTS_FILE)
-    for needed in (path, weights_path):
-        if not needed.is_file():
-            raise FileNotFoundError(
-                f"there is no file {needed}. Name a folder that has it, or one of the models "
-                f"that come with the course: {', '.join(names)}"
-            )
+    path, weights_path = _find_files(folder)
     description = _read_json(path)
     config = _read_config(path, description["config"])
     dtype = DTYPES.get(str(description["dtype"]))
@@ -147,17 +138,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     if not isinstance(description["card"], dict):
         raise ValueError(f"{path}: the card is not an object")
 
-    data = weights_path.read_bytes()
-    tensors, _ = _from_bytes(data, weights_path)
-    if hashlib.sha256(data).hexdigest() != description["weights_sha256"]:
-        raise ValueError(f"{weights_path}: not the file that {JSON_FILE} was saved with")
-
-    # Memory is taken only for numbers that the file really holds.
-    needed, held = _count(config), sum(tensor.numel() for tensor in tensors.values())
-    if needed != held:
-        raise ValueError(
-            f"{weights_path}: holds {held:,} numbers, but a model of this config has {needed:,}"
-        )
+    tensors = _read_weights(weights_path, description["weights_sha256"], config)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         model = Transformer(config).to(dtype).eval()
     load_weights(model, tensors, weights_path)
@@ -173,6 +154,37 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return Checkpoint(model, src_vocabulary, tgt_vocabulary, description["card"], casing)
+
+
+def _find_files(folder: str | Path) -> tuple[Path, Path]:
+    """Find the JSON and the weights in a folder, or in that of a model of the course."""
+    names = course_models()
+    if isinstance(folder, str) and folder in names:
+        folder = data_folder() / "checkpoints" / folder
+    paths = Path(folder, JSON_FILE), Path(folder, WEIGHTS_FILE)
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"there is no file {path}. Name a folder that has it, or one of the models "
+                f"that come with the course: {', '.join(names)}"
+            )
+    return paths
+
+
+def _read_weights(path: Path, sha256: Any, config: TransformerConfig) -> dict[str, Tensor]:
+    """Read the weights, if they are those that the JSON was saved with."""
+    data = path.read_bytes()
+    tensors, _ = _from_bytes(data, path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(f"{path}: not the file that {JSON_FILE} was saved with")
+
+    # Memory is taken only for numbers that the file really holds.
+    needed, held = _count(config), sum(tensor.numel() for tensor in tensors.values())
+    if needed != held:
+        raise ValueError(
+            f"{path}: holds {held:,} numbers, but a model of this config has {needed:,}"
+        )
+    return tensors
 
 
 # --- A training under way ---------------------------------------------------------------
