@@ -7,7 +7,7 @@ FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 # Threads that wait for work sleep instead of spinning: kinder to a busy machine, and no slower.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: help lab test notebooks mirror exercises stamp book
+.PHONY: help lab test notebooks mirror exercises stamp book bench
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s%s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ exercises: .venv/.installed ## write exercises/ without solutions, solutions/ wi
 
 stamp: .venv/.installed ## put the address of your repository everywhere: REPO=owner/name
 	@$(VENV) tools/stamp.py '$(REPO)'
+
+bench: .venv/.installed ## compare our speed with other libraries'; writes benchmarks/RESULTS.md
+	$(VENV) -m benchmarks.run
 
 # A .venv whose Python is gone, or that was made in another folder, counts as not installed.
 WHERE := import importlib.util as u; print(u.find_spec("transformer_lib").origin)

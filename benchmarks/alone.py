@@ -2,6 +2,7 @@
 
     python -m benchmarks.alone attention ours 4096
     python -m benchmarks.alone training ours A bfloat16
+    python -m benchmarks.alone steps B 2
 
 prints the ms and the MB that it took. Memory is Linux's own count of the process's peak.
 """
@@ -11,13 +12,14 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import Comparison, in_turns
 
 ROOT = Path(__file__).parent.parent
-ATTENTIONS = ("naive", "ours", "torch's")
+ATTENTIONS = ("naive", "ours", "ours, no mask", "torch's")
 
 
 def peak_mb(run: Callable[[], object]) -> float:
@@ -36,8 +38,16 @@ def memory_mb(what: str) -> float:
     raise KeyError(what)
 
 
-def attention(who: str, length: int, causal: bool = True) -> dict[str, float]:
-    """Measure one attention of 8 heads of size 64, forward only, for one sentence."""
+def attention(who: str, length: int) -> dict[str, float]:
+    """Measure a causal attention of 8 heads of size 64, forward only, for one sentence.
+
+    Args:
+        who: one of ATTENTIONS. "naive" is the formula, "ours" what `MultiHeadAttention` runs.
+        length: the number of queries and keys.
+
+    Returns:
+        its ms, and the MB that it needed beyond inputs (the mask is one) and output.
+    """
     import torch
     from torch.nn import functional as F
 
@@ -47,7 +57,7 @@ def attention(who: str, length: int, causal: bool = True) -> dict[str, float]:
     torch.set_num_threads(1)
     heads = torch.randn(3, 1, 8, length, 64)  # (3, B, H, T, d_k)
     sentence = torch.randn(3, 1, length, 512)  # (3, B, T, D)
-    mask = causal_mask(length) if causal else None
+    mask = None if who == "ours, no mask" else causal_mask(length)
     ours = MultiHeadAttention(512, 8).eval()
     for projection in ("w_q", "w_k", "w_v", "w_o"):
         setattr(ours, projection, torch.nn.Identity())  # the attention alone
@@ -55,9 +65,9 @@ def attention(who: str, length: int, causal: bool = True) -> dict[str, float]:
     def run():
         if who == "naive":
             return scaled_dot_product_attention(*heads, mask)[0]
-        if who == "ours":
-            return ours(*sentence, mask)[0]
-        return F.scaled_dot_product_attention(*heads, is_causal=causal)
+        if who == "torch's":
+            return F.scaled_dot_product_attention(*heads, is_causal=True)
+        return ours(*sentence, mask)[0]
 
     with torch.inference_mode():
         small = heads[:, :, :, :8]
@@ -87,13 +97,46 @@ def training(who: str, label: str, precision: str) -> dict[str, float]:
     return {"MB": peak_mb(run)}
 
 
-def in_a_process(*arguments: object) -> dict[str, float]:
-    """Run this module with these arguments in a process of its own; return what it found.
+def steps(label: str, threads: int) -> dict[str, float]:
+    """Measure training steps by the clock; processes that torchrun started share each batch."""
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    from benchmarks.contestants import SIZES, Ours
+    from benchmarks.side_by_side import random_batch
+    from transformer_lib import accumulate_gradients, join_processes, keep_freed_memory
+
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    _, world = join_processes()
+    torch.manual_seed(0)
+    loss = Ours(SIZES[label]).train().token_loss
+    loss = DistributedDataParallel(loss) if world > 1 else loss
+    adam = torch.optim.Adam(loss.parameters(), 1e-4, fused=True)
+    batch, times = random_batch(SIZES[label]), []
+    for _ in range(8):
+        begin = time.perf_counter()
+        adam.zero_grad()
+        accumulate_gradients(loss, [batch])
+        adam.step()
+        times.append(1000 * (time.perf_counter() - begin))
+    if world > 1:
+        torch.distributed.destroy_process_group()
+    return {"ms": statistics.median(times[1:])}
+
+
+def in_a_process(*arguments: object, processes: int = 1) -> dict[str, float]:
+    """Run this module with these arguments in a process of its own, or in several.
+
+    Returns:
+        what it, or the last of several, found.
 
     Raises:
         RuntimeError: it failed; the message is the last line that it wrote.
     """
-    command = [sys.executable, "-m", "benchmarks.alone", *map(str, arguments)]
+    torchrun = ["torch.distributed.run", f"--nproc-per-node={processes}", "-m"]
+    start = torchrun if processes > 1 else []
+    command = [sys.executable, "-m", *start, "benchmarks.alone", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["killed"])[-1])
@@ -144,11 +187,15 @@ def imports() -> Comparison:
 
 def main() -> None:
     """Measure what the arguments ask for, and print it as JSON."""
-    kind, who, *rest = sys.argv[1:]
-    if kind == "attention":
-        figures = attention(who, int(rest[0]), len(rest) == 1)
-    else:
-        figures = training(who, *rest)
+    match sys.argv[1:]:
+        case "attention", who, length:
+            figures = attention(who, int(length))
+        case "training", who, label, precision:
+            figures = training(who, label, precision)
+        case "steps", label, threads:
+            figures = steps(label, int(threads))
+        case unknown:
+            raise SystemExit(f"cannot measure {unknown}")
     print(json.dumps(figures))
 
 

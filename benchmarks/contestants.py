@@ -18,6 +18,7 @@ from transformer_lib import (
     TransformerConfig,
     beam_search,
     greedy_decode,
+    padding_mask,
 )
 from transformer_lib.data import PAD, START
 
@@ -136,6 +137,18 @@ class Ours(Contestant):
             )
         )
         self.token_loss = TokenLoss(self.model, SMOOTHING)
+
+    def encode(self, src: Tensor) -> Tensor:
+        """Read the source (B, S) into the memory (B, S, D)."""
+        return self.model.encode(src)
+
+    def decode(self, tgt: Tensor, memory: Tensor, src: Tensor) -> Tensor:
+        """Read the target so far (B, T) into hidden states (B, T, D), without a cache."""
+        return self.model.decode(tgt, memory, memory_mask=padding_mask(src, PAD))
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Turn hidden states (…, D) into logits (…, V)."""
+        return self.model.output(hidden)
 
     def forward(self, src: Tensor, tgt: Tensor) -> Tensor:
         """Score every next token: logits (B, T, V)."""
@@ -277,7 +290,7 @@ class Labml(Contestant):
             Decoder(layer(cross=True), size.layers),
             EmbeddingsWithPositionalEncoding(size.d_model, size.vocabulary),
             EmbeddingsWithPositionalEncoding(size.d_model, size.vocabulary),
-            Generator(size.d_model, size.vocabulary),
+            Generator(size.vocabulary, size.d_model),
         )
 
     def encode(self, src: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ TRANSFORMER_LIB_MULTI30K names its folder.
 import argparse
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -22,12 +23,15 @@ from benchmarks import alone, report
 from benchmarks.contestants import SIZES
 from benchmarks.learning import learning
 from benchmarks.measure import Comparison
-from benchmarks.side_by_side import decoding, forward, machine_limit, real_text, training
+from benchmarks.side_by_side import decoding, forward, machine_limit, real_text, speeds, training
 from transformer_lib import keep_freed_memory
 from transformer_lib.__main__ import make_vocabularies
 from transformer_lib.data import load_en_de, load_multi30k
 
 ROOT = Path(__file__).parent.parent
+# labml-nn asks for torchtext, which has ended, and for a torchvision that may not fit our torch;
+# its Transformer needs neither. It calls what labml has dropped in 0.5.
+LABML = ["labml-nn", "labml<0.5", "labml-helpers", "--no-deps"]
 HEAD = """\
 # Results
 
@@ -53,15 +57,17 @@ def install_peers() -> dict[str, str]:
         the peers that could not be installed, and pip's last words.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    peers = [[peer] for peer in project["optional-dependencies"]["bench"]]
     failures = {}
-    for peer in project["optional-dependencies"]["bench"]:
-        name = peer.split(">")[0].split("<")[0]
+    for peer in [*peers, LABML]:
+        name = re.match(r"[\w-]+", peer[0])[0]
         if importlib.util.find_spec(name.replace("-", "_")):
             continue
-        command = [sys.executable, "-m", "pip", "install", "-q", "-c", "constraints.txt", peer]
+        command = [sys.executable, "-m", "pip", "install", "-c", "constraints.txt", *peer]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if done.returncode:
-            failures[name] = done.stderr.strip().splitlines()[-1]
+            failures[name] = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    importlib.invalidate_caches()
     return failures
 
 
@@ -93,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    failures = install_peers()
+    failures, before = install_peers(), speeds()
     comparisons = []
     for found in everything(options.learn):
         print(f"{found.what} done", file=sys.stderr, flush=True)
@@ -101,7 +107,9 @@ def main() -> None:
     ratios = report.table(comparisons)
     kept = report.verdicts(comparisons, report.promises())
     print(ratios)
-    page = HEAD + report.machine() + "\n\n![Ratios as bars](results.png)\n\n## All ratios\n\n"
+    page = HEAD + report.machine()
+    page += f"\n- matrix products at the start: {before}; at the end: {speeds()}"
+    page += "\n\n![Ratios as bars](results.png)\n\n## All ratios\n\n"
     page += ratios + "\n" + NOTES + "What each was given:\n\n" + report.peers() + "\n"
     page += "".join(f"- {peer} could not be installed: {why}\n" for peer, why in failures.items())
     page += "\n## What the course promises\n\n" + kept + "\n"

@@ -6,6 +6,7 @@ reading and decoding, the weights are cast.
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,10 @@ from transformer_lib import arithmetic
 from transformer_lib.data import END, PAD, START, Batch, Batches, Pair, Vocabulary, pad_rows
 
 CPU = torch.device("cpu")
-PRECISIONS = ("float32", "medium", "bfloat16")
+DTYPES = {"float32": torch.float32, "medium": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = tuple(DTYPES)
+PRODUCTS = 20
+PRODUCTS_FLOPS = PRODUCTS * 2 * 1024**3
 # The first is the measure of all. The precisions that ours has are given to it, too.
 ENTRANTS = [("nn.Transformer", p) for p in PRECISIONS] + [("ours", p) for p in PRECISIONS]
 ENTRANTS += [(name, "float32") for name in CONTESTANTS if name not in ("nn.Transformer", "ours")]
@@ -125,6 +129,26 @@ def decoding(size: Size, label: str, how: str) -> Comparison:
     return in_turns(f"{what}, {label}", everyone(prepare, size))
 
 
+def speeds() -> str:
+    """Measure how fast the machine multiplies matrices now; say it in words.
+
+    Where others compute at the same time, these are lower, and the fast precisions lose most.
+    """
+    words = []
+    for precision in PRECISIONS:
+        values = [cpu_ms(partial(products, precision)) for _ in range(5)]
+        words.append(f"{precision} {PRODUCTS_FLOPS / min(values) / 1e6:.0f}")
+    return ", ".join(words) + " GFLOP/s"
+
+
+def products(precision: str) -> None:
+    """Multiply large square matrices in some precision."""
+    a, b = torch.ones(2, 1024, 1024, dtype=DTYPES[precision])
+    with arithmetic(precision, CPU):
+        for _ in range(PRODUCTS):
+            a @ b
+
+
 def machine_limit(size: Size, label: str) -> list[Comparison]:
     """Compare our training step with its matrix products alone, at the machine's best speed.
 
@@ -137,16 +161,12 @@ def machine_limit(size: Size, label: str) -> list[Comparison]:
         with FlopCounterMode(display=False) as counter:
             step(*batch)
         flops = counter.get_total_flops()
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        a, b = torch.randn(2, 1024, 1024).to(dtype)
-
-        def product(a: Tensor = a, b: Tensor = b, precision: str = precision):
-            with arithmetic(precision, CPU):
-                return [a @ b for _ in range(20)]
-
-        runs = {"matrix products alone": product, "ours": lambda step=step: step(*batch)}
+        runs = {
+            "matrix products alone": partial(products, precision),
+            "ours": lambda step=step: step(*batch),
+        }
         comparison = in_turns(f"training step against the machine's limit, {label}", runs)
-        scale = flops / (20 * 2 * 1024**3)
+        scale = flops / PRODUCTS_FLOPS
         limit = [scale * value for value in comparison.values["matrix products alone"]]
         comparison.values["matrix products alone"] = limit
         found.append(named(comparison, precision))

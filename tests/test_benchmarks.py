@@ -3,11 +3,12 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from benchmarks import alone, report, side_by_side
+from benchmarks import alone, growth, report, run, side_by_side, where_time_goes
 from benchmarks.contestants import CONTESTANTS, Contestant, Ours, Size, TorchTransformer
 from benchmarks.learning import from_nothing
 from benchmarks.measure import Comparison, in_turns, spread
@@ -16,6 +17,7 @@ from transformer_lib.__main__ import make_vocabularies
 from transformer_lib.data import PAD, load_en_de
 
 TINY = Size(d_model=16, layers=2, batch=3, length=5, heads=2, vocabulary=23)
+pytestmark = pytest.mark.slow
 LINUX = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 
 
@@ -52,30 +54,16 @@ def test_each_gives_logits_and_as_many_tokens_as_asked_for(both, batch):
             assert model.beam(batch.src, 7).shape == (3, 7)
 
 
-class Recomputing(Ours):
-    """Our model with the decoding of those that have no cache."""
-
-    greedy, beam = Contestant.greedy, Contestant.beam
-
-    def encode(self, src):
-        return self.model.encode(src)
-
-    def decode(self, tgt, memory, src):
-        return self.model.decode(tgt, memory)
-
-    def project(self, hidden):
-        logits = self.model.output(hidden)
-        return logits.index_fill(-1, torch.tensor([PAD]), -1e9)
-
-
 @pytest.mark.parametrize("how", ["greedy", "beam"])
-def test_decoding_without_cache_finds_what_ours_finds(how, batch, randomise):
-    cached, recomputing = randomise(Ours(TINY)).eval(), Recomputing(TINY).eval()
-    recomputing.load_state_dict(cached.state_dict())
+def test_decoding_without_cache_finds_what_ours_finds(how, batch, randomise, monkeypatch):
+    model = randomise(Ours(TINY)).eval()
+    project = model.project  # ours never generates padding
+    pad = torch.tensor([PAD])
+    monkeypatch.setattr(model, "project", lambda h: project(h).index_fill(-1, pad, -1e9))
     with torch.inference_mode():
-        expected = getattr(cached, how)(batch.src, 6)
-        assert torch.equal(getattr(recomputing, how)(batch.src, 6), expected)
-    assert len(expected.unique()) > 2
+        found = getattr(Contestant, how)(model, batch.src, 6)
+        assert torch.equal(found, getattr(model, how)(batch.src, 6))
+    assert len(found.unique()) > 2
 
 
 def test_padding_changes_no_loss(both, batch):
@@ -260,3 +248,62 @@ def test_machine_and_peers_are_described():
     assert torch.__version__ in report.machine()
     for name in CONTESTANTS:
         assert f"**{name}**" in report.peers()
+
+
+# How cost grows, and where the time goes.
+
+
+def test_a_curve_finds_the_price_of_its_formula():
+    x = [1, 2, 4, 8]
+    curve = growth.Curve("work", x, [3.0 * n * n for n in x], "ms", "n²", [n * n for n in x])
+    assert curve.price == pytest.approx(3)
+    assert curve.fit == pytest.approx(curve.cost)
+    assert curve.off == pytest.approx(1)
+    assert curve.exponent == pytest.approx(2)
+
+
+def test_a_curve_says_how_far_off_its_worst_point_is():
+    curve = growth.Curve("work", [1, 2, 3], [1.0, 1.0, 8.0], "ms", "1", [1, 1, 1])
+    assert curve.price == pytest.approx(2)
+    assert curve.off == pytest.approx(4)
+
+
+def test_costs_are_measured_at_each_size():
+    found = growth.training((8, 16, 32), TINY) + growth.decoding((2, 4, 8), TINY)
+    assert [curve.name for curve in found][1:] == ["decoding, with cache", "decoding, no cache"]
+    for curve in found:
+        assert len(curve.x) == len(curve.cost) == len(curve.units) == 3
+        assert min(curve.cost) > 0
+    assert growth.table(found).count("\n") == 4
+    assert growth.triangles([1, 2, 3]) == [1, 3, 6]
+
+
+def test_the_growth_is_drawn(tmp_path):
+    curve = growth.Curve("work", [1, 2, 3], [1.0, 1.5, 8.0], "ms", "n", [1, 2, 3])
+    growth.picture({"n": [curve], "m": [curve]}, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+def test_operations_are_sorted_into_kinds():
+    found = {name: where_time_goes.kind(name) for name in ("aten::bmm", "aten::mul_", "aten::what")}
+    assert list(found.values()) == [
+        "matrix products",
+        "adding, scaling, relu",
+        where_time_goes.OTHER,
+    ]
+
+
+def test_shares_of_time_add_up():
+    found = where_time_goes.shares(lambda: torch.ones(99, 99) @ torch.ones(99, 99))
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["matrix products"] > 0.1
+
+
+def test_the_peers_that_cannot_be_installed_are_named(monkeypatch):
+    def pip(command, **_):
+        error = "ERROR: a\nERROR: no network" if "x-transformers" in str(command) else ""
+        return SimpleNamespace(returncode=bool(error), stderr=error)
+
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(run.subprocess, "run", pip)
+    assert run.install_peers() == {"x-transformers": "ERROR: no network"}
