@@ -17,7 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def copy_notebooks(app, config):
-    """Put the notebooks where Sphinx looks for its sources: it cannot read those beside the book."""
+    """Put the notebooks into the book's folder: Sphinx does not look beyond it."""
     shutil.rmtree(app.srcdir / "notebooks", ignore_errors=True)
     shutil.copytree(ROOT / "notebooks", app.srcdir / "notebooks")
 

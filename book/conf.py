@@ -26,6 +26,8 @@ exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 # The notebooks, as they are stored. Anchors are those of JupyterLab.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 myst_heading_slug_func = "conf.jupyter_slug"
@@ -38,6 +40,7 @@ napoleon_use_rtype = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 
 # The pages. Nothing comes from a network: a page also works when it is opened as a file.
 html_theme = "sphinx_book_theme"
@@ -47,10 +50,13 @@ html_theme_options = {
     "use_download_button": False,
     "home_page_in_toc": True,
     "show_toc_level": 2,
+    "primary_sidebar_end": [],
 }
+html_sidebars = {"**": ["search-button-field.html", "sbt-sidebar-nav.html"]}
 MATHJAX = files("sphinx-mathjax-offline") / "static/mathjax/tex-svg.js"
 html_static_path = ["_static", str(MATHJAX)]
 mathjax_path = MATHJAX.name
+html_context = {"default_mode": "auto"}
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
 html_copy_source = False

@@ -1,10 +1,11 @@
-"""Makes reStructuredText of the library's docstrings, which are plain text with `code` in it."""
+"""Makes the API reference of the library's docstrings, which are plain text with `code` in it."""
 
 import inspect
 import re
 from itertools import groupby
 
 SECTION = re.compile(r"(Args|Returns|Raises|Yields|Example):$")
+LONG_SIGNATURE = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
 
 
 def to_rest(app, what, name, obj, options, lines):
@@ -18,7 +19,8 @@ def mark_formulas(lines):
     """Set the indented lines of a description apart, as they are: formulas and code."""
     marked = []
     for indented, block in groupby(lines, key=lambda line: line.startswith("    ")):
-        marked += [".. code-block:: none", "", *block] if indented else map(escape, block)
+        marked += [".. code-block:: none", ""] if indented else []
+        marked += [line if indented else escape(line) for line in block]
     return marked
 
 
@@ -34,8 +36,17 @@ def hide_fields(app, what, name, obj, skip, options):
     return None  # as it would be otherwise
 
 
+def mend_signatures(app, page, template, context, doctree):
+    """Turn the parameters of a long signature, a list without terms, into lines."""
+    context["body"] = LONG_SIGNATURE.sub(
+        lambda m: m[1].replace("dd>", "span>").replace("<span>", '<span class="sig-line">'),
+        context.get("body", ""),
+    )
+
+
 def setup(app):
     """Come before napoleon (whose priority is 500)."""
     app.connect("autodoc-process-docstring", to_rest, priority=100)
     app.connect("autodoc-skip-member", hide_fields)
+    app.connect("html-page-context", mend_signatures)
     return {"parallel_read_safe": True}
