@@ -7,7 +7,6 @@ cards into `data/checkpoints/README.md`. The Multi30k figures need the corpus.
 """
 
 import json
-import sys
 
 import torch
 
@@ -28,13 +27,13 @@ by `python tools/cards.py`.
 
 def measure(preset, translator, split, beam):
     """Translate a split; map the name of each figure to the figure."""
-    pairs = PRESETS[preset].load(split)
+    pairs = preset.load(split)
     sources = [pair.src for pair in pairs]
-    got = translator.translate(sources, beam, PRESETS[preset].alpha, tokenised=True)
+    got = translator.translate(sources, beam, preset.alpha, tokenised=True)
     found = scores(got, [pair.tgt for pair in pairs], "none")
     figures = {f"{split}, beam {beam}": found}
     if translator.casing:
-        wanted = [pair.tgt for pair in PRESETS[preset].ordinary(split)]
+        wanted = [pair.tgt for pair in preset.ordinary(split)]
         restored = [restore(text, translator.casing) for text in got]
         figures[f"{split}, beam {beam}, as ordinary text"] = scores(restored, wanted, "13a")
     return figures
@@ -63,12 +62,14 @@ def main():
         ("en_de_small", ("test", "test_compositional", "test_long"), (1, 4)),
         ("multi30k_tiny", ("valid", "test"), (1, 5)),
     ):
-        translator, path = Translator(name), FOLDER / name / "checkpoint.json"
-        description, figures = json.loads(path.read_text("utf-8")), {}
+        translator, preset = Translator(name), PRESETS[name.replace("_", "-")]
+        figures = {}
         for split in splits:
             for beam in beams:
-                figures |= measure(name.replace("_", "-"), translator, split, beam)
-        description["card"] |= {"figures": figures, "alpha": PRESETS[name.replace("_", "-")].alpha}
+                figures |= measure(preset, translator, split, beam)
+        path = FOLDER / name / "checkpoint.json"
+        description = json.loads(path.read_text("utf-8"))
+        description["card"] |= {"figures": figures, "alpha": preset.alpha}
         text = json.dumps(description, indent=1, ensure_ascii=False)
         path.write_text(text + "\n", encoding="utf-8")
         page += describe(name, description["card"], translator.model)
@@ -76,4 +77,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
