@@ -40,11 +40,25 @@ OWN_SECTIONS = {
         "Shapes and symbols",
         "What comes next",
     ],
+    "13": [
+        "You are here",
+        "The problem",
+        "The model that works",
+        "Loud",
+        "Silent",
+        "What did not break",
+        "Side by side",
+        "How would you notice?",
+        "What three seeds cannot tell",
+        "Live",
+        "Your own break",
+        "Summary",
+    ],
 }
 TAGS = """mirror exercise solution hide-input
     nbval-ignore-output nbval-skip nbval-raises-exception raises-exception"""
-IMPORTS = """collections contextlib copy ctypes dataclasses functools importlib itertools math os
-    pathlib random statistics sys tempfile textwrap time typing warnings
+IMPORTS = """collections contextlib copy ctypes dataclasses functools importlib itertools json math
+    os pathlib random statistics sys tempfile textwrap time typing warnings
     torch numpy matplotlib.pyplot sacrebleu tqdm transformer_lib"""
 NOT_PYTHON = ast.Module([], [])
 NOT_PORTABLE = {
