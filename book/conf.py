@@ -34,7 +34,7 @@ myst_heading_slug_func = "conf.jupyter_slug"
 
 # The docstrings.
 default_role = "py:obj"
-autodoc_default_options = {"members": True, "undoc-members": True, "member-order": "bysource"}
+autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
@@ -51,6 +51,7 @@ html_theme_options = {
     "home_page_in_toc": True,
     "show_toc_level": 2,
     "primary_sidebar_end": [],
+    "extra_footer": "Formulas are set by MathJax (Apache licence 2.0).",
 }
 html_sidebars = {"**": ["search-button-field.html", "sbt-sidebar-nav.html"]}
 MATHJAX = files("sphinx-mathjax-offline") / "static/mathjax/tex-svg.js"

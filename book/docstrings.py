@@ -13,6 +13,8 @@ def to_rest(app, what, name, obj, options, lines):
     sections = [i for i, line in enumerate(lines) if SECTION.match(line)]
     start = sections[0] if sections else len(lines)
     lines[:] = [*mark_formulas(lines[:start]), *map(escape, lines[start:])]
+    if what == "module":
+        lines += list_constants(obj)
 
 
 def mark_formulas(lines):
@@ -22,6 +24,17 @@ def mark_formulas(lines):
         marked += [".. code-block:: none", ""] if indented else []
         marked += [line if indented else escape(line) for line in block]
     return marked
+
+
+def list_constants(module):
+    """Name a module's public constants, which autodoc leaves out; with their values, if short."""
+    lines = []
+    for name in module.__all__:
+        value = getattr(module, name)
+        if not (inspect.isroutine(value) or inspect.isclass(value)):
+            lines += ["", f".. autodata:: {module.__name__}.{name}"]
+            lines += ["   :no-value:"] if len(repr(value)) > 100 else []
+    return [*lines, ""]
 
 
 def escape(line):
