@@ -1,4 +1,7 @@
-"""What every test shares: one thread, fixed random numbers, and two helpers."""
+"""What every test shares: one thread, fixed random numbers, and fixtures that several files use."""
+
+import os
+import shutil
 
 import pytest
 import torch
@@ -35,6 +38,28 @@ def randomise():
         return module
 
     return randomise
+
+
+@pytest.fixture
+def multi30k():
+    """Skip a test of the real Multi30k where nobody has said where it is."""
+    if not os.environ.get("TRANSFORMER_LIB_MULTI30K"):
+        pytest.skip("TRANSFORMER_LIB_MULTI30K does not say where Multi30k is")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Start Chromium; skip what needs it where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    names = "chromium", "chromium-browser", "google-chrome"
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if not chromium:
+        pytest.skip("NO CHROMIUM FOUND: what needs a real browser was not tried")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 class GrowingCache:

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import itertools
 import json
-import os
 import re
 import threading
 import tomllib
@@ -634,10 +633,7 @@ def test_a_text_of_another_length_is_named(folder, monkeypatch):
         load_multi30k("valid", folder)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("TRANSFORMER_LIB_MULTI30K"),
-    reason="TRANSFORMER_LIB_MULTI30K does not say where Multi30k is",
-)
+@pytest.mark.usefixtures("multi30k")
 @pytest.mark.parametrize("tokenised", [False, True])
 def test_the_real_multi30k_is_read(tokenised):
     pairs = [load_multi30k(split, tokenised=tokenised) for split in ("train", "valid", "test")]

@@ -16,13 +16,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from notebooks import ROOT
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
-)
 NOTEBOOKS = sorted(path.name for path in ROOT.glob("notebooks/*.ipynb"))
 ONLY_OPENED = {"09_training.ipynb"}
 SETTINGS = {
@@ -35,10 +31,6 @@ RUN_ALL = """() => {
     window.done = false;
     jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.done = true; });
 }"""
-
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM, reason="NO CHROMIUM FOUND: no notebook was opened in JupyterLab"
-)
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +71,6 @@ def lab(tmp_path_factory):
             server.wait()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 def save_pictures(page, name):
     """Photograph the page screen by screen, into the folder SCREENSHOTS names."""
     page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
@@ -100,7 +84,7 @@ def save_pictures(page, name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_notebook_runs_in_jupyterlab(lab, browser, name):
+def test_notebook_runs_in_jupyterlab(browser, lab, name):
     page = browser.new_page(viewport={"width": 1200, "height": 1400})
     page.goto(f"{lab}/lab/tree/notebooks/{name}?reset")
     page.wait_for_function(READY, timeout=120_000)

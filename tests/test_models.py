@@ -1,10 +1,8 @@
 """The models that come with the course are small, described, and as good as they say."""
 
 import json
-import os
 
 import pytest
-import torch
 
 from notebooks import ROOT
 from transformer_lib import Translator
@@ -13,18 +11,6 @@ from transformer_lib.checkpoint import load_checkpoint
 
 FOLDER = ROOT / "data" / "checkpoints"
 MODELS = {"en_de_small": "en-de-small", "multi30k_tiny": "multi30k-tiny"}  # and their presets
-needs_multi30k = pytest.mark.skipif(
-    "TRANSFORMER_LIB_MULTI30K" not in os.environ,
-    reason="TRANSFORMER_LIB_MULTI30K names no folder with the corpus",
-)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def card(name):
@@ -83,7 +69,7 @@ def test_multi30k_tiny_translates_captions_as_people_write_them():
     assert running in ("Zwei Hunde laufen im Schnee.", "Zwei Hunde rennen im Schnee.")
 
 
-@needs_multi30k
+@pytest.mark.usefixtures("multi30k")
 def test_multi30k_tiny_is_as_good_as_its_card_says():
     pairs = PRESETS["multi30k-tiny"].load("valid")
     sources, wanted = [pair.src for pair in pairs], [pair.tgt for pair in pairs]

@@ -1,7 +1,5 @@
 """Ordinary text is cut and lower-cased as published results have it, and put back together."""
 
-import os
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,13 +157,8 @@ def test_a_table_can_only_change_the_case(casing, message):
 
 # --- The real corpus ------------------------------------------------------------------
 
-real = pytest.mark.skipif(
-    not os.environ.get("TRANSFORMER_LIB_MULTI30K"),
-    reason="TRANSFORMER_LIB_MULTI30K does not say where Multi30k is",
-)
 
-
-@real
+@pytest.mark.usefixtures("multi30k")
 @pytest.mark.slow
 @pytest.mark.parametrize(("side", "language"), [("src", "en"), ("tgt", "de")])
 def test_the_published_lines_are_reproduced(side, language):
@@ -177,7 +170,7 @@ def test_the_published_lines_are_reproduced(side, language):
         assert same / len(lines) > 0.997
 
 
-@real
+@pytest.mark.usefixtures("multi30k")
 @pytest.mark.slow
 def test_published_lines_become_ordinary_text():
     casing = learn_casing(pair.tgt for pair in load_multi30k("train"))

@@ -7,7 +7,6 @@ import base64
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -17,17 +16,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 import transformer_lib
 from transformer_lib.viewer import AttentionView
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
-)
-needs_chromium = pytest.mark.skipif(
-    not CHROMIUM, reason="NO CHROMIUM FOUND: the attention viewer was not tried in a browser"
-)
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 SCRIPT = Path(transformer_lib.__file__).with_name("viewer.js").read_text(encoding="utf-8")
 
@@ -305,14 +297,6 @@ def test_the_script_fits_into_a_page():
 # ---- in a real browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser, tmp_path):
     """Open a page from a file, without network; at the end nothing may have gone wrong in it."""
@@ -371,7 +355,6 @@ def shown(weight):
     return f"{np.rint(float(weight) * 100) / 100:.2f}"
 
 
-@needs_chromium
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_cell_under_the_pointer_is_said_with_its_true_weight(open_page, theme):
     tab = open_page(page(AttentionView(recorded(), SRC, TGT)), theme)
@@ -386,7 +369,6 @@ def test_the_cell_under_the_pointer_is_said_with_its_true_weight(open_page, them
     assert tab.locator(".label.on").all_inner_texts() == [SRC[2], TGT[1]]
 
 
-@needs_chromium
 def test_mean_several_and_two_to_compare(open_page):
     tab = open_page(page(AttentionView(recorded(), SRC, TGT)))
     hundredths = np.rint(CROSS.double().numpy() * 100) / 100
@@ -408,7 +390,6 @@ def test_mean_several_and_two_to_compare(open_page):
     assert spoken(tab).endswith(f": {two}; {one}")
 
 
-@needs_chromium
 def test_decoding_step_by_step(open_page):
     tab = open_page(page(AttentionView(recorded(), SRC, TGT)))
     slider = tab.locator("input[type=range]")
@@ -434,7 +415,6 @@ def test_decoding_step_by_step(open_page):
     assert not tab.locator(".decoding").is_visible()
 
 
-@needs_chromium
 def test_decoding_plays_and_stops(open_page):
     tab = open_page(page(AttentionView(CROSS, SRC, TGT)))
     play = tab.get_by_label("Play or pause")
@@ -448,7 +428,6 @@ def test_decoding_plays_and_stops(open_page):
     assert not still.get_by_label("Play or pause").is_visible()
 
 
-@needs_chromium
 def test_lines_follow_a_word_on_either_side(open_page):
     tab = open_page(page(AttentionView(CROSS, SRC, TGT)))
     choose(tab, "lines")
@@ -465,7 +444,6 @@ def test_lines_follow_a_word_on_either_side(open_page):
     assert "is looked at by" in spoken(tab)
 
 
-@needs_chromium
 def test_a_row_without_weights_looks_at_nothing(open_page):
     tab = open_page(page(AttentionView(torch.zeros(1, 1, S, S), SRC)))
     choose(tab, "lines")
@@ -473,7 +451,6 @@ def test_a_row_without_weights_looks_at_nothing(open_page):
     assert spoken(tab) == "“eats” looks at nothing in particular"
 
 
-@needs_chromium
 def test_the_overview_leads_to_a_head(open_page):
     tab = open_page(page(AttentionView(CROSS, SRC, TGT)))
     choose(tab, "all heads")
@@ -483,7 +460,6 @@ def test_the_overview_leads_to_a_head(open_page):
     assert spoken(tab) == f"“Kind” looks at “child”: {shown(CROSS[0, 2, 1, 1])}"
 
 
-@needs_chromium
 def test_the_keyboard_reaches_everything(open_page):
     tab = open_page(page(AttentionView(recorded(), SRC, TGT)))
     expected = ["View", "Attention", "compare", "Layer", "Show", "Head", "Head", "Head"]
@@ -518,7 +494,6 @@ def test_the_keyboard_reaches_everything(open_page):
     assert "layer 2, head 1" in tab.locator("figcaption").inner_text()
 
 
-@needs_chromium
 def test_a_choice_of_view_keeps_the_keyboard_where_it_is(open_page):
     tab = open_page(page(AttentionView(recorded(), SRC, TGT)))
     tab.keyboard.press("Tab")
@@ -538,7 +513,6 @@ def two_views(open_page, theme, background):
     yield tab, [tab.frame_locator("iframe >> nth=0"), tab.frame_locator("iframe >> nth=1")]
 
 
-@needs_chromium
 @pytest.mark.parametrize(
     ("theme", "background", "expected"),
     [("light", "#111", "dark"), ("dark", "white", "light"), ("dark", "transparent", "dark")],
@@ -556,7 +530,6 @@ def test_two_views_in_frames_take_the_theme_of_their_page(open_page, theme, back
         assert frames[0].locator(".heatmap").count() == 1
 
 
-@needs_chromium
 def test_the_picture_is_seen_where_the_viewer_is_not(open_page, monkeypatch):
     (picture, _), (viewer, _) = displayed(AttentionView(CROSS, SRC, TGT), monkeypatch)
     image = f'<img src="data:image/png;base64,{picture["image/png"]}">'
@@ -567,7 +540,6 @@ def test_the_picture_is_seen_where_the_viewer_is_not(open_page, monkeypatch):
     assert [image.is_visible() for image in tab.locator("img").all()] == [False, True, True]
 
 
-@needs_chromium
 def test_a_saved_page_opens_with_what_was_chosen(open_page, tmp_path):
     view = AttentionView(recorded(), SRC, TGT)
     view.save(tmp_path / "map.html", kind="encoder", layer=1, head=2)
@@ -577,7 +549,6 @@ def test_a_saved_page_opens_with_what_was_chosen(open_page, tmp_path):
     assert spoken(tab) == f"“child” looks at “apple”: {weight}"
 
 
-@needs_chromium
 def test_frames_are_as_high_as_their_content(open_page):
     with two_views(open_page, "light", "white") as (tab, frames):
         for i, frame in enumerate(frames):
@@ -588,7 +559,6 @@ def test_frames_are_as_high_as_their_content(open_page):
                 assert frame_height == content
 
 
-@needs_chromium
 def test_the_script_leaves_no_globals(open_page):
     with two_views(open_page, "light", "white") as (tab, _):
         ours, plain = tab.evaluate(
@@ -601,7 +571,6 @@ def test_the_script_leaves_no_globals(open_page):
         assert [name for name in ours if name not in plain and not name.isdigit()] == []
 
 
-@needs_chromium
 @pytest.mark.parametrize("framed", [False, True], ids=["file", "frame"])
 def test_hostile_tokens_are_only_text(open_page, framed):
     n = len(HOSTILE)
@@ -627,7 +596,6 @@ def test_hostile_tokens_are_only_text(open_page, framed):
     assert page_width == 0
 
 
-@needs_chromium
 @pytest.mark.parametrize("width", [400, 1000])
 def test_long_sentences_stay_inside_the_page(open_page, width):
     words = [f"word{i}" for i in range(64)]
@@ -647,7 +615,6 @@ REDRAW = """async (input) => {
 }"""
 
 
-@needs_chromium
 def test_a_change_of_head_or_layer_is_drawn_at_once(open_page):
     words = [f"word{i}" for i in range(64)]
     tab = open_page(page(AttentionView(weights(6, 8, 64, 64), words, words)))
@@ -665,7 +632,6 @@ def test_a_change_of_head_or_layer_is_drawn_at_once(open_page):
     print("milliseconds until drawn, 64 × 64 tokens:", times)
 
 
-@needs_chromium
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_shades_grow_evenly_and_text_is_readable(open_page, theme):
     tab = open_page(page(AttentionView(CROSS, SRC, TGT)), theme)
@@ -725,7 +691,6 @@ def difference(first, second):
 CLOSE = 4.0  # of 255
 
 
-@needs_chromium
 @pytest.mark.parametrize("name", VIEWS)
 def test_the_viewer_looks_as_it_did(open_page, name):
     theme, choices = VIEWS[name]
