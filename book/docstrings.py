@@ -15,6 +15,8 @@ def to_rest(app, what, name, obj, options, lines):
     lines[:] = [*mark_formulas(lines[:start]), *map(escape, lines[start:])]
     if what == "module":
         lines += list_constants(obj)
+    if what == "data":
+        lines.clear()  # it is the docstring of the constant's type
 
 
 def mark_formulas(lines):
