@@ -173,10 +173,10 @@ def table(curves: Sequence[Curve]) -> str:
 
 def picture(groups: dict[str, list[Curve]], path: Path) -> None:
     """Draw one panel per group, the formula pale behind each measured curve, and save them."""
-    panels = plots.panels(len(groups), width=3.7, height=3.6)
+    panels = plots.panels(len(groups), width=3.9, height=4.2)
     for ax, (xlabel, curves) in zip(panels, groups.items(), strict=True):
         lines = {curve.name: curve.cost for curve in curves}
-        bands = {f"∝ {curve.formula}": curve.fit for curve in curves}
+        bands = {f"{curve.name} ∝ {curve.formula}": curve.fit for curve in curves}
         unit = curves[0].unit
         look = {"bands": bands, "log": "xy", "xlabel": xlabel, "ylabel": unit}
         plots.curves(curves[0].x, lines, ax=ax, **look)

@@ -14,6 +14,7 @@ from benchmarks.contestants import KINDS
 from benchmarks.measure import Comparison, spread
 from transformer_lib import arithmetic
 
+SHOWN = ("training step", "forward", "greedy decoding", "beam search (4)")  # in the picture
 PACKAGES = ("torch", "x-transformers", "labml-nn", "transformers")
 
 
@@ -143,21 +144,14 @@ def picture(comparisons: Sequence[Comparison], path: Path) -> None:
     from transformer_lib import plots
 
     shown = [found for found in comparisons if found.what.split(",")[0] in SHOWN]
-    figure, axes = plt.subplots(
-        (len(shown) + 1) // 2,
-        2,
-        figsize=(12, 2.9 * ((len(shown) + 1) // 2)),
-        squeeze=False,
-        layout="constrained",
-    )
+    rows = (len(shown) + 1) // 2
+    with plt.rc_context(plots.STYLE):
+        figure, axes = plt.subplots(rows, 2, figsize=(12, 3.2 * rows), squeeze=False)
     for ax, found in zip(axes.flat, shown, strict=False):
         values = [found.ratio(who)[0] for who in found.values]
-        plots.bars(list(found.values), values, xlabel="", title=found.what, form="{:.2f}", ax=ax)
+        title = f"{found.what}: time, divided by {found.reference}'s"
+        plots.bars(list(found.values), values, xlabel="", title=title, form="{:.2f}", ax=ax)
     for ax in axes.flat[len(shown) :]:
         ax.axis("off")
-    figure.suptitle(f"Time, as a ratio to {shown[0].reference}: shorter is faster")
     figure.savefig(path, dpi=80)
     plt.close(figure)
-
-
-SHOWN = ("training step", "forward", "greedy decoding", "beam search (4)")
