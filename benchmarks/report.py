@@ -149,9 +149,10 @@ def picture(comparisons: Sequence[Comparison], path: Path) -> None:
         figure, axes = plt.subplots(rows, 2, figsize=(12, 3.2 * rows), squeeze=False)
     for ax, found in zip(axes.flat, shown, strict=False):
         values = [found.ratio(who)[0] for who in found.values]
-        title = f"{found.what}: time, divided by {found.reference}'s"
-        plots.bars(list(found.values), values, xlabel="", title=title, form="{:.2f}", ax=ax)
+        look = {"xlabel": "", "title": found.what, "form": "{:.2f}"}
+        plots.bars(list(found.values), values, ax=ax, **look)
     for ax in axes.flat[len(shown) :]:
         ax.axis("off")
+    figure.suptitle(f"Time as a ratio to {shown[0].reference}: shorter is faster")
     figure.savefig(path, dpi=80)
     plt.close(figure)
