@@ -34,7 +34,7 @@ SAMPLE = [  # a page of each kind
     "notebooks/README.html",
     "faq.html",
     "glossary.html",
-    "api/data.html",
+    "api/pictures.html",
     "search.html",
 ]
 SENTENCE_END = re.compile(r"[.?!]\)?(?=\s|$)")
