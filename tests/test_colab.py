@@ -81,6 +81,7 @@ def outside(tmp_path_factory):
         "PIP_FIND_LINKS": home.as_uri(),
         "PIP_NO_INDEX": "1",
         "PYTHONPATH": "",
+        "TRANSFORMER_LIB_MULTI30K": os.environ.get("TRANSFORMER_LIB_MULTI30K", "no-multi30k"),
     }
 
 
