@@ -16,7 +16,7 @@ from transformer_lib import (
     transformer,
 )
 from transformer_lib.break_it import CHANGES, Change, exchanged, experiment, teacher_forced_accuracy
-from transformer_lib.data import load_en_de
+from transformer_lib.data import data_folder, load_en_de
 
 B, H, T, S, D_K, V = 2, 3, 5, 7, 11, 13
 SIZES = {"d_model": 6, "num_heads": 3, "num_encoder_layers": 1, "num_decoder_layers": 1}
@@ -152,3 +152,12 @@ def test_results_are_written_as_they_come_and_go_on(small, monkeypatch, tmp_path
     monkeypatch.setattr(break_it, "TOKENS", 99)
     with pytest.raises(SystemExit, match="results of other settings"):
         break_it.run_all(path)
+
+
+def test_the_stored_results_are_complete_and_of_these_settings():
+    content = json.loads((data_folder() / "break_it.json").read_text("utf-8"))
+    done = sorted((result["change"], result["seed"]) for result in content["runs"])
+    assert done == sorted((name, seed) for name in CHANGES for seed in break_it.SEEDS)
+    settings = {"model": break_it.MODEL, "training": break_it.TRAINING}
+    settings |= {"tokens": break_it.TOKENS, "valid_pairs": break_it.VALID_PAIRS}
+    assert content["about"].items() >= settings.items()
