@@ -34,7 +34,6 @@ FIGURES = {  # words of the cell that draws the figure
     "11_attention_maps": "plots.overview(cross_maps)",
     "12_real_translation": '"snorfelgurp"',
     "13_break_it": "ring: next words right",
-    "13_break_it": "ring: next words right",
 }
 
 
