@@ -8,6 +8,7 @@ import os
 import random
 import re
 import unicodedata
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -470,7 +471,9 @@ def _read_multi30k(file: str, folder: str | Path | None) -> list[str]:
 
 
 def _download(url: str, sha256: str, hint: str) -> Path:
-    import pooch
+    with warnings.catch_warnings():  # of tqdm's, in notebooks without ipywidgets
+        warnings.simplefilter("ignore")
+        import pooch
 
     pooch.get_logger().setLevel("WARNING")  # it tells on stderr what it downloads
     try:
