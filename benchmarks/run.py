@@ -92,30 +92,33 @@ def everything(learn: bool) -> Iterator[Comparison]:
         yield learning()
 
 
+def page(comparisons: list[Comparison], failures: dict[str, str], before: str) -> str:
+    """Write what is measured so far as a page in Markdown."""
+    text = HEAD + report.machine()
+    text += f"\n- matrix products at the start: {before}; at the end: {speeds()}"
+    text += "\n\n![Ratios as bars](results.png)\n\n## All ratios\n\n"
+    text += report.table(comparisons) + "\n" + NOTES
+    text += "What each was given:\n\n" + report.peers() + "\n"
+    text += "".join(f"- {peer} could not be installed: {why}\n" for peer, why in failures.items())
+    kept = report.verdicts(comparisons, report.promises())
+    return text + "\n## What the course promises\n\n" + kept + "\n"
+
+
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, print, and write the page anew after each comparison, so that none is lost."""
     parser = argparse.ArgumentParser("python -m benchmarks.run", description=__doc__)
     parser.add_argument("--learn", action="store_true", help="also train to 95 %% exact match")
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    failures, before = install_peers(), speeds()
+    failures, before, folder = install_peers(), speeds(), Path(__file__).parent
     comparisons = []
     for found in everything(options.learn):
         print(f"{found.what} done", file=sys.stderr, flush=True)
         comparisons.append(found)
-    ratios = report.table(comparisons)
-    kept = report.verdicts(comparisons, report.promises())
-    print(ratios)
-    page = HEAD + report.machine()
-    page += f"\n- matrix products at the start: {before}; at the end: {speeds()}"
-    page += "\n\n![Ratios as bars](results.png)\n\n## All ratios\n\n"
-    page += ratios + "\n" + NOTES + "What each was given:\n\n" + report.peers() + "\n"
-    page += "".join(f"- {peer} could not be installed: {why}\n" for peer, why in failures.items())
-    page += "\n## What the course promises\n\n" + kept + "\n"
-    folder = Path(__file__).parent
-    (folder / "RESULTS.md").write_text(page, encoding="utf-8")
-    report.picture(comparisons, folder / "results.png")
+        (folder / "RESULTS.md").write_text(page(comparisons, failures, before), encoding="utf-8")
+        report.picture(comparisons, folder / "results.png")
+    print(report.table(comparisons))
 
 
 if __name__ == "__main__":
