@@ -3,7 +3,6 @@
 import importlib
 import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 from urllib.parse import unquote, urlsplit
@@ -11,17 +10,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from bs4 import BeautifulSoup
-from playwright.sync_api import sync_playwright
 
 import transformer_lib
 from notebooks import ROOT, read
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
-)
-needs_chromium = pytest.mark.skipif(
-    not CHROMIUM, reason="NO CHROMIUM FOUND: the book was not opened in a browser"
-)
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 MODULES = [
     f"transformer_lib.{module.name}"
@@ -140,14 +132,6 @@ def test_each_answer_is_short_and_leads_to_a_section_of_a_notebook(book, pages):
 # ---- the pages as they are seen
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def visit(browser, book):
     """Open pages from the disk; whatever they ask of a network, or complain of, fails the test."""
@@ -170,7 +154,6 @@ def visit(browser, book):
     assert not troubles
 
 
-@needs_chromium
 @pytest.mark.parametrize("name", SAMPLE)
 def test_page_is_accessible(visit, name):
     tab = visit(name)
@@ -181,7 +164,6 @@ def test_page_is_accessible(visit, name):
     assert not [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found]
 
 
-@needs_chromium
 def test_formulas_are_set(visit):
     tab = visit("notebooks/01_scaled_dot_product_attention.html")
     tab.wait_for_selector("mjx-container svg")
@@ -189,7 +171,6 @@ def test_formulas_are_set(visit):
     assert tab.locator("mjx-merror").count() == 0
 
 
-@needs_chromium
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_viewer_is_alive(visit, theme):
     frame = visit("notebooks/00_start_here.html", theme).frame_locator("iframe >> nth=0")
@@ -198,14 +179,12 @@ def test_viewer_is_alive(visit, theme):
     assert frame.locator("html").get_attribute("data-theme") == theme
 
 
-@needs_chromium
 def test_search_finds_a_word(visit):
     tab = visit("search.html?q=rollout")
     tab.wait_for_selector("#search-results li")
     assert "Attention maps" in " ".join(tab.locator("#search-results li").all_inner_texts())
 
 
-@needs_chromium
 @pytest.mark.parametrize("name", ["index.html", "glossary.html", "notebooks/02_masks.html"])
 def test_page_fits_a_phone(visit, name):
     tab = visit(name, viewport={"width": 390, "height": 844})

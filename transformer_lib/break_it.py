@@ -294,4 +294,6 @@ def run_all(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m transformer_lib.break_it RESULTS.json")
     run_all(Path(sys.argv[1]))
