@@ -25,8 +25,8 @@ from benchmarks.learning import learning
 from benchmarks.measure import Comparison
 from benchmarks.side_by_side import decoding, forward, machine_limit, real_text, speeds, training
 from transformer_lib import keep_freed_memory
-from transformer_lib.__main__ import make_vocabularies
 from transformer_lib.data import load_en_de, load_multi30k
+from transformer_lib.presets import make_vocabularies
 
 ROOT = Path(__file__).parent.parent
 # labml-nn asks for torchtext, which has ended, and for a torchvision that may not fit our torch;

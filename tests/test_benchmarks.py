@@ -1,5 +1,7 @@
 """The benchmarks at tiny sizes: that they measure what they say, name who fails, and report."""
 
+import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,8 @@ from benchmarks.contestants import CONTESTANTS, Contestant, Ours, Size, TorchTra
 from benchmarks.learning import from_nothing
 from benchmarks.measure import Comparison, in_turns, spread
 from transformer_lib import TrainingConfig
-from transformer_lib.__main__ import make_vocabularies
 from transformer_lib.data import PAD, load_en_de
+from transformer_lib.presets import make_vocabularies
 
 TINY = Size(d_model=16, layers=2, batch=3, length=5, heads=2, vocabulary=23)
 pytestmark = pytest.mark.slow
@@ -253,19 +255,29 @@ def test_machine_and_peers_are_described():
 # How cost grows, and where the time goes.
 
 
+def curve(cost, units, formula="n"):
+    return growth.Curve("work", "size", [1, 2, 4], cost, "ms", formula, units)
+
+
 def test_a_curve_finds_the_price_of_its_formula():
-    x = [1, 2, 4, 8]
-    curve = growth.Curve("work", x, [3.0 * n * n for n in x], "ms", "n²", [n * n for n in x])
-    assert curve.price == pytest.approx(3)
-    assert curve.fit == pytest.approx(curve.cost)
-    assert curve.off == pytest.approx(1)
-    assert curve.exponent == pytest.approx(2)
+    found = curve([3, 12, 48], [1, 4, 16], "n²")
+    assert found.price == pytest.approx(3)
+    assert found.fit == pytest.approx(found.cost)
+    assert found.off == pytest.approx(1)
+    assert found.exponent == pytest.approx(2)
 
 
 def test_a_curve_says_how_far_off_its_worst_point_is():
-    curve = growth.Curve("work", [1, 2, 3], [1.0, 1.0, 8.0], "ms", "1", [1, 1, 1])
-    assert curve.price == pytest.approx(2)
-    assert curve.off == pytest.approx(4)
+    found = curve([1.0, 1.0, 8.0], [1, 1, 1])
+    assert found.price == pytest.approx(2)
+    assert found.off == pytest.approx(4)
+
+
+def test_a_formula_is_laid_only_where_it_is_meant_to_hold():
+    found = curve([99.0, 4.0, 8.0], [None, 2, 4])
+    assert found.price == pytest.approx(2)
+    assert found.off == pytest.approx(1)
+    assert found.fit == pytest.approx([math.nan, 4, 8], nan_ok=True)
 
 
 def test_costs_are_measured_at_each_size():
@@ -278,9 +290,52 @@ def test_costs_are_measured_at_each_size():
     assert growth.triangles([1, 2, 3]) == [1, 3, 6]
 
 
+def test_our_memory_grows_with_n_only_where_it_works_in_slices(monkeypatch):
+    def figures(_, who, n):
+        return {"ms": n * n, "MB": n * n if who == "naive" or n < 512 else n}
+
+    monkeypatch.setattr(growth, "in_a_process", figures)
+    found = growth.attention((256, 512, 1024))
+    assert [(curve.name, curve.unit) for curve in found] == [
+        (f"attention, {who}", unit) for who in ("naive", "ours") for unit in ("ms", "MB")
+    ]
+    assert [curve.off for curve in found] == pytest.approx([1, 1, 1, 1])
+    assert found[-1].units == [None, 512, 1024]
+
+
+def test_a_second_thread_or_process_is_compared_with_one(monkeypatch):
+    def steps(_, label, threads, processes):
+        if processes == 2:
+            raise RuntimeError("no network")
+        return {"ms": 30 / threads**0.5}
+
+    monkeypatch.setattr(growth, "in_a_process", steps)
+    one, two, failed = growth.together("A")
+    assert one["times_faster"] == one["share"] == 1
+    assert two["times_faster"] == pytest.approx(2**0.5)
+    assert two["share"] == pytest.approx(0.5**0.5)
+    assert failed == {"size": "A", "how": "2 processes", "failed": "RuntimeError: no network"}
+    assert growth.together_table([two, failed]).splitlines()[2:] == [
+        "| A | 2 threads | 1.41 | 1.41–1.41 | 71% |",
+        "| A | 2 processes | – | RuntimeError: no network | – |",
+    ]
+
+
+def test_what_was_measured_is_saved(tmp_path):
+    some, rows = curve([1.0, 2.0, 4.0], [None, 2, 4]), [{"size": "A", "how": "2 threads"}]
+    growth.save([some], rows, tmp_path / "growth.json")
+    content = json.loads((tmp_path / "growth.json").read_text("utf-8"))
+    assert growth.Curve(**content["curves"][0]) == some
+    assert content["together"] == rows
+    assert content["sizes"]["A"]["d_model"] == 256
+    assert content["about"]["command"] == "python -m benchmarks.growth"
+    assert "cores" in content["about"]["machine"]
+    assert torch.__version__ in content["about"]["versions"]
+
+
 def test_the_growth_is_drawn(tmp_path):
-    curve = growth.Curve("work", [1, 2, 3], [1.0, 1.5, 8.0], "ms", "n", [1, 2, 3])
-    growth.picture({"n": [curve], "m": [curve]}, tmp_path / "picture.png")
+    found = [curve([1.0, 1.5, 8.0], [None, 2, 3]), curve([1.0, 2.0, 3.0], [1, 2, 3])]
+    growth.picture([*found, replace(found[0], unit="MB")], tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 5000
 
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import distributed
 
-from transformer_lib import MultiHeadAttention, Transformer, TransformerConfig
+from transformer_lib import Transformer
 from transformer_lib import __main__ as command_line
 from transformer_lib.checkpoint import load_checkpoint
 from transformer_lib.data import Pair
+from transformer_lib.presets import PRESETS
 from transformer_lib.training import TrainingConfig
 
 PAIRS = [("a cat sleeps .", "eine Katze schläft ."), ("a dog sleeps .", "ein Hund schläft .")]
@@ -38,9 +39,9 @@ SMALL = {
 def trained(tmp_path_factory, pairs):
     """Train a model of a few numbers until it knows both sentences by heart."""
     out = str(tmp_path_factory.mktemp("model"))
-    preset = dataclasses.replace(command_line.PRESETS["en-de-small"], **SMALL)
+    preset = dataclasses.replace(PRESETS["en-de-small"], **SMALL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(command_line.PRESETS, "en-de-small", preset)
+        patch.setitem(PRESETS, "en-de-small", preset)
         assert command_line.main(["train", "--out", out, "--train", pairs, "--valid", pairs]) == 0
     return out
 
@@ -68,7 +69,7 @@ CUT = [("a cat sleeps .", "eine katze schläft ."), ("a dog sleeps .", "ein hund
 def captions(tmp_path_factory):
     """Train a model like that of Multi30k, on two captions that stand for each split."""
     preset = dataclasses.replace(
-        command_line.PRESETS["multi30k-tiny"],
+        PRESETS["multi30k-tiny"],
         load=lambda split: [Pair(*sides) for sides in CUT],
         ordinary=lambda split: [Pair(*sides) for sides in ORDINARY],
         joint_bpe=60,
@@ -76,7 +77,7 @@ def captions(tmp_path_factory):
     )
     out = str(tmp_path_factory.mktemp("captions"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(command_line.PRESETS, "multi30k-tiny", preset)
+        patch.setitem(PRESETS, "multi30k-tiny", preset)
         assert command_line.main(["train", "--preset", "multi30k-tiny", "--out", out]) == 0
         yield out
 
@@ -155,7 +156,7 @@ def test_a_gpu_of_its_own_is_chosen_before_the_model_moves(tmp_path, monkeypatch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(command_line, "join_processes", lambda: order.append("join") or (0, 1))
-    monkeypatch.setattr(command_line.Transformer, "to", to)
+    monkeypatch.setattr(Transformer, "to", to)
     monkeypatch.setattr(command_line, "load_tsv", lambda path: [Pair("a", "b")])
     assert command_line.main(["train", "--train", "x", "--out", str(tmp_path)]) == 1
     assert order == ["join", "cuda"]
@@ -206,9 +207,9 @@ def test_a_model_of_the_course_translates_unless_another_is_named(arguments, mod
         raise ValueError("enough")
 
     monkeypatch.setattr(command_line, "Translator", remember)
-    for name, preset in command_line.PRESETS.items():
+    for name, preset in PRESETS.items():
         silent = dataclasses.replace(preset, load=lambda split: [])
-        monkeypatch.setitem(command_line.PRESETS, name, silent)
+        monkeypatch.setitem(PRESETS, name, silent)
     assert command_line.main(arguments) == 1
     assert asked_for == [model]
 
@@ -257,19 +258,3 @@ def test_control_c_is_no_traceback(monkeypatch, capsys):
     monkeypatch.setattr(command_line, "Translator", interrupted)
     assert command_line.main(["translate", "--model", "x", "hello"]) == 130
     assert capsys.readouterr().err == "stopped\n"
-
-
-def test_dropout_as_in_the_paper_is_only_on_sublayers_and_embeddings():
-    sizes = {"d_model": 6, "num_heads": 3, "num_encoder_layers": 1, "num_decoder_layers": 1}
-    model = Transformer(TransformerConfig(11, 13, d_ff=7, dropout=0.3, **sizes))
-    command_line.drop_as_in_the_paper(model)
-    modules = dict(model.named_modules())
-    left = {name for name, module in modules.items() if getattr(module, "p", 0) > 0}
-    attentions = [m for m in modules.values() if isinstance(m, MultiHeadAttention)]
-    assert [attention.dropout for attention in attentions] == [0, 0, 0]
-    residuals = {f"encoder.layers.0.{name}" for name in ("self_attention", "feed_forward")}
-    names = ("self_attention", "cross_attention", "feed_forward")
-    residuals |= {f"decoder.layers.0.{name}" for name in names}
-    assert left == {f"{name}_residual.dropout" for name in residuals} | {
-        "positional_encoding.dropout"
-    }

@@ -25,12 +25,12 @@ FLOORS = (
     {"attention_maps"},
     {"decoding"},
     {"training"},
-    {"break_it"},
+    {"break_it", "presets"},
     {"checks"},
     {"__main__"},
 )
 # These take arrays, strings and torch's modules, so they need none of the model's.
-FREE_STANDING = {"plots", "viewer", "parity"}
+FREE_STANDING = {"plots", "viewer", "parity", "metrics"}
 DRAWING = {"matplotlib", "seaborn"}
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from notebooks import ROOT
 from transformer_lib import Translator
-from transformer_lib.__main__ import PRESETS, scores
 from transformer_lib.checkpoint import load_checkpoint
+from transformer_lib.metrics import score_translations
+from transformer_lib.presets import PRESETS
 
 FOLDER = ROOT / "data" / "checkpoints"
 MODELS = {"en_de_small": "en-de-small", "multi30k_tiny": "multi30k-tiny"}  # and their presets
@@ -49,7 +50,7 @@ def test_a_card_says_how_the_model_was_made_and_the_page_says_the_same(name):
 def test_en_de_small_is_right_in_99_of_100_sentences():
     pairs = PRESETS["en-de-small"].load("test")
     got = Translator("en_de_small").translate([pair.src for pair in pairs], beam=1)
-    found = scores(got, [pair.tgt for pair in pairs], "none")
+    found = score_translations(got, [pair.tgt for pair in pairs], "none")
     assert found["exact"] >= 0.99
     assert found["exact"] == pytest.approx(
         card("en_de_small")["figures"]["test, beam 1"]["exact"], abs=0.002
@@ -75,7 +76,7 @@ def test_multi30k_tiny_is_as_good_as_its_card_says():
     sources, wanted = [pair.src for pair in pairs], [pair.tgt for pair in pairs]
     got = Translator("multi30k_tiny").translate(sources, beam=1, tokenised=True)
     figures = card("multi30k_tiny")["figures"]
-    assert scores(got, wanted, "none")["bleu"] == pytest.approx(
+    assert score_translations(got, wanted, "none")["bleu"] == pytest.approx(
         figures["valid, beam 1"]["bleu"], abs=0.3
     )
     assert figures["test, beam 5"]["bleu"] > figures["test, beam 1"]["bleu"] > 40

@@ -11,8 +11,9 @@ import json
 import torch
 
 from notebooks import ROOT
-from transformer_lib.__main__ import PRESETS, scores
 from transformer_lib.decoding import Translator
+from transformer_lib.metrics import score_translations
+from transformer_lib.presets import PRESETS
 from transformer_lib.text import restore
 
 FOLDER = ROOT / "data" / "checkpoints"
@@ -30,12 +31,13 @@ def measure(preset, translator, split, beam):
     pairs = preset.load(split)
     sources = [pair.src for pair in pairs]
     got = translator.translate(sources, beam, preset.alpha, tokenised=True)
-    found = scores(got, [pair.tgt for pair in pairs], "none")
+    found = score_translations(got, [pair.tgt for pair in pairs], "none")
     figures = {f"{split}, beam {beam}": found}
     if translator.casing:
         wanted = [pair.tgt for pair in preset.ordinary(split)]
         restored = [restore(text, translator.casing) for text in got]
-        figures[f"{split}, beam {beam}, as ordinary text"] = scores(restored, wanted, "13a")
+        found = score_translations(restored, wanted, "13a")
+        figures[f"{split}, beam {beam}, as ordinary text"] = found
     return figures
 
 

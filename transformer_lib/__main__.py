@@ -6,86 +6,20 @@ Nothing is computed here; each command reads its arguments and calls the module 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import distributed
 
 from transformer_lib.checkpoint import course_models, load_weights, save_checkpoint
-from transformer_lib.data import (
-    Batches,
-    BPEVocabulary,
-    Pair,
-    Vocabulary,
-    load_en_de,
-    load_multi30k,
-    load_tsv,
-)
+from transformer_lib.data import Batches, Pair, load_tsv
 from transformer_lib.decoding import Translator
-from transformer_lib.feed_forward import FeedForward
-from transformer_lib.multi_head import MultiHeadAttention
+from transformer_lib.metrics import score_translations
+from transformer_lib.presets import PRESETS, Preset, make_model, make_vocabularies
 from transformer_lib.text import learn_casing, restore
 from transformer_lib.training import TrainingConfig, average_checkpoints, join_processes, train
-from transformer_lib.transformer import Transformer, TransformerConfig
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A corpus, a model and a training that fit each other.
-
-    Args:
-        data: what the corpus is, for the model's card.
-        load: gives the pairs of a split, tokenised.
-        ordinary: gives them as ordinary text; None if there are only tokenised ones.
-        joint_bpe: size of one BPE vocabulary for both languages; None for a word vocabulary each.
-        model: sizes of the model, less those of the vocabularies.
-        tokens: the budget of a batch.
-        training: how to train.
-        paper_dropout: drop elements only where section 5.4 says so: of what sub-layers give out
-            and of embeddings with positions, but not of attention weights and hidden units.
-        alpha: the length penalty, chosen on the validation split.
-    """
-
-    data: str
-    load: Callable[[str], list[Pair]]
-    ordinary: Callable[[str], list[Pair]] | None
-    joint_bpe: int | None
-    model: dict[str, Any]
-    tokens: int
-    training: TrainingConfig
-    paper_dropout: bool = False
-    alpha: float = 0.6
-
-
-PRESETS = {
-    # 1.43 makes the highest rate 0.004.
-    "en-de-small": Preset(
-        "the course's own English–German corpus, data/en_de/train.tsv",
-        load_en_de,
-        None,
-        None,
-        {"d_model": 128, "num_heads": 4, "num_encoder_layers": 3, "num_decoder_layers": 3}
-        | {"d_ff": 512, "max_len": 256, "norm_first": True, "share_embeddings": "target"},
-        1024,
-        TrainingConfig(epochs=36, warmup=1000, factor=1.43, cooldown=18, keep=5),
-    ),
-    # Transformer-Tiny of Wu et al. 2021; 2.53 makes the highest rate 0.005.
-    "multi30k-tiny": Preset(
-        "Multi30k, English–German, lower-cased and tokenised (for research and education)",
-        lambda split: load_multi30k(split, tokenised=True),
-        load_multi30k,
-        10_000,
-        {"d_model": 128, "num_heads": 4, "num_encoder_layers": 4, "num_decoder_layers": 4}
-        | {"d_ff": 256, "dropout": 0.3, "norm_first": True, "share_embeddings": True},
-        4096,
-        TrainingConfig(epochs=75, warmup=2000, factor=2.53, cooldown=35, keep=10),
-        paper_dropout=True,
-        alpha=1.4,
-    ),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,28 +90,13 @@ def translate(options: argparse.Namespace) -> None:
 def train_preset(options: argparse.Namespace) -> None:
     """Train on a preset's corpus or one's own; save the mean of the last epochs' weights."""
     preset = PRESETS[options.preset]
-    pairs = load_tsv(options.train) if options.train else preset.load("train")
-    valid = load_tsv(options.valid) if options.valid else None
-    if valid is None and not options.train:
-        valid = preset.load("valid")
-    casing = None
-    if preset.ordinary and not options.train:
-        casing = learn_casing(pair.tgt for pair in preset.ordinary("train"))
-    src_vocabulary, tgt_vocabulary = make_vocabularies(pairs, preset.joint_bpe)
-    sizes = TransformerConfig(len(src_vocabulary), len(tgt_vocabulary), **preset.model)
-
-    settings = asdict(preset.training) | {"seed": options.seed}
-    if options.epochs is not None:
-        settings["epochs"] = options.epochs
-        settings["cooldown"] = min(settings["cooldown"], max(options.epochs, 0))
-    config = TrainingConfig(**settings)
+    pairs, valid, casing = read_corpus(preset, options)
+    vocabularies = make_vocabularies(pairs, preset.joint_bpe)
+    config = training_config(preset, options)
     rank, _ = join_processes()  # before the model moves: each process has a GPU of its own
     torch.manual_seed(options.seed)
-    model = Transformer(sizes).to("cuda" if torch.cuda.is_available() else "cpu")
-    if preset.paper_dropout:
-        drop_as_in_the_paper(model)
+    model = make_model(preset, *vocabularies).to("cuda" if torch.cuda.is_available() else "cpu")
     state, start = options.out / "training", time.perf_counter()
-    vocabularies = src_vocabulary, tgt_vocabulary
     history = train(
         model,
         Batches(pairs, *vocabularies, tokens=preset.tokens, seed=options.seed),
@@ -201,22 +120,28 @@ def train_preset(options: argparse.Namespace) -> None:
     print(f"saved in {options.out}")
 
 
-def drop_as_in_the_paper(model: Transformer) -> None:
-    """Drop no attention weights and no hidden units (section 5.4)."""
-    for module in model.modules():
-        if isinstance(module, MultiHeadAttention):
-            module.dropout = 0.0
-        elif isinstance(module, FeedForward):
-            module.dropout.p = 0.0
+def read_corpus(
+    preset: Preset, options: argparse.Namespace
+) -> tuple[list[Pair], list[Pair] | None, dict[str, str] | None]:
+    """Read pairs to train on, pairs to validate on and the casing; the last two may be None."""
+    if options.train:
+        pairs = load_tsv(options.train)
+        return pairs, load_tsv(options.valid) if options.valid else None, None
+    pairs = preset.load("train")
+    valid = load_tsv(options.valid) if options.valid else preset.load("valid")
+    casing = None
+    if preset.ordinary:
+        casing = learn_casing(pair.tgt for pair in preset.ordinary("train"))
+    return pairs, valid, casing
 
 
-def make_vocabularies(pairs: list[Pair], joint_bpe: int | None) -> tuple[Vocabulary, Vocabulary]:
-    """Make a vocabulary of words for each side, or one of BPE pieces for both."""
-    sources, targets = [pair.src for pair in pairs], [pair.tgt for pair in pairs]
-    if joint_bpe is None:
-        return Vocabulary.from_sentences(sources), Vocabulary.from_sentences(targets)
-    both = BPEVocabulary.from_sentences(sources + targets, joint_bpe)
-    return both, both
+def training_config(preset: Preset, options: argparse.Namespace) -> TrainingConfig:
+    """Give the preset's training another seed and, if asked for, another number of epochs."""
+    config = replace(preset.training, seed=options.seed)
+    if options.epochs is None:
+        return config
+    cooldown = min(config.cooldown, max(options.epochs, 0))
+    return replace(config, epochs=options.epochs, cooldown=cooldown)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -236,29 +161,10 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def print_scores(got: list[str], wanted: list[str], tokenizer: str) -> None:
-    """Print what `scores` finds."""
-    found = scores(got, wanted, tokenizer)
+    """Print what `score_translations` finds."""
+    found = score_translations(got, wanted, tokenizer)
     print(f"{len(got)} pairs, exact match {found['exact']:.1%}, BLEU {found['bleu']:.2f}")
     print(found["signature"])
-
-
-def scores(got: list[str], wanted: list[str], tokenizer: str) -> dict[str, Any]:
-    """Compare translations with what they should be.
-
-    Args:
-        got, wanted: the translations and what they should be.
-        tokenizer: sacreBLEU's for BLEU: "13a", or "none" for text that is tokenised already.
-
-    Returns:
-        pairs, their number; exact, the share of equal ones; bleu, 0 to 100; its signature.
-    """
-    from sacrebleu.metrics import BLEU
-
-    exact = sum(a == b for a, b in zip(got, wanted, strict=True)) / len(got)
-    metric = BLEU(tokenize=tokenizer, force=True)  # tokenised text is no mistake
-    bleu = metric.corpus_score(got, [wanted]).score
-    signature = str(metric.get_signature())
-    return {"pairs": len(got), "exact": exact, "bleu": bleu, "signature": signature}
 
 
 if __name__ == "__main__":
