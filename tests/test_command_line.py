@@ -39,9 +39,9 @@ SMALL = {
 def trained(tmp_path_factory, pairs):
     """Train a model of a few numbers until it knows both sentences by heart."""
     out = str(tmp_path_factory.mktemp("model"))
-    preset = dataclasses.replace(PRESETS["en-de-small"], **SMALL)
+    preset = dataclasses.replace(PRESETS["en_de_small"], **SMALL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "en-de-small", preset)
+        patch.setitem(PRESETS, "en_de_small", preset)
         assert command_line.main(["train", "--out", out, "--train", pairs, "--valid", pairs]) == 0
     return out
 
@@ -69,7 +69,7 @@ CUT = [("a cat sleeps .", "eine katze schläft ."), ("a dog sleeps .", "ein hund
 def captions(tmp_path_factory):
     """Train a model like that of Multi30k, on two captions that stand for each split."""
     preset = dataclasses.replace(
-        PRESETS["multi30k-tiny"],
+        PRESETS["multi30k_tiny"],
         load=lambda split: [Pair(*sides) for sides in CUT],
         ordinary=lambda split: [Pair(*sides) for sides in ORDINARY],
         joint_bpe=60,
@@ -77,8 +77,8 @@ def captions(tmp_path_factory):
     )
     out = str(tmp_path_factory.mktemp("captions"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "multi30k-tiny", preset)
-        assert command_line.main(["train", "--preset", "multi30k-tiny", "--out", out]) == 0
+        patch.setitem(PRESETS, "multi30k_tiny", preset)
+        assert command_line.main(["train", "--preset", "multi30k_tiny", "--out", out]) == 0
         yield out
 
 
@@ -88,7 +88,7 @@ def test_a_model_of_captions_reads_and_writes_ordinary_text(captions, tmp_path, 
     assert command_line.main(["translate", "--model", captions, *(src for src, _ in ORDINARY)]) == 0
     assert capsys.readouterr().out.splitlines() == [tgt for _, tgt in ORDINARY]
 
-    evaluate = ["evaluate", "--preset", "multi30k-tiny", "--model", captions, "--split", "valid"]
+    evaluate = ["evaluate", "--preset", "multi30k_tiny", "--model", captions, "--split", "valid"]
     assert command_line.main(evaluate) == 0
     published, cut, _, ordinary, whole = capsys.readouterr().out.splitlines()
     assert published == ordinary == "2 pairs, exact match 100.0%, BLEU 100.00"
@@ -101,7 +101,7 @@ def test_a_model_of_captions_reads_and_writes_ordinary_text(captions, tmp_path, 
 
 
 def test_ones_own_pairs_have_no_casing(captions, pairs, tmp_path):
-    arguments = ["--preset", "multi30k-tiny", "--train", pairs, "--epochs", "1"]  # a small one
+    arguments = ["--preset", "multi30k_tiny", "--train", pairs, "--epochs", "1"]  # a small one
     assert command_line.main(["train", "--out", str(tmp_path / "own"), *arguments]) == 0
     assert load_checkpoint(tmp_path / "own").casing is None
 
@@ -195,8 +195,9 @@ def test_the_card_says_how_the_model_was_made(trained):
         (["translate", "hello"], "en_de_small"),
         (["translate", "hello", "--model", "mine"], "mine"),
         (["evaluate"], "en_de_small"),
+        (["evaluate", "--preset", "multi30k_tiny"], "multi30k_tiny"),
         (["evaluate", "--preset", "multi30k-tiny"], "multi30k_tiny"),
-        (["evaluate", "--preset", "multi30k-tiny", "--model", "mine"], "mine"),
+        (["evaluate", "--preset", "multi30k_tiny", "--model", "mine"], "mine"),
     ],
 )
 def test_a_model_of_the_course_translates_unless_another_is_named(arguments, model, monkeypatch):

@@ -11,7 +11,7 @@ from transformer_lib.metrics import score_translations
 from transformer_lib.presets import PRESETS
 
 FOLDER = ROOT / "data" / "checkpoints"
-MODELS = {"en_de_small": "en-de-small", "multi30k_tiny": "multi30k-tiny"}  # and their presets
+MODELS = list(PRESETS)  # as each is made by the preset of its name
 
 
 def card(name):
@@ -19,7 +19,7 @@ def card(name):
 
 
 def test_these_are_all():
-    assert {path.parent.name for path in FOLDER.glob("*/*")} == set(MODELS)
+    assert {path.parent.name for path in FOLDER.glob("*/*")} == set(PRESETS)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -29,7 +29,7 @@ def test_a_model_is_below_12_megabytes(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_of_its_preset(name):
-    preset, config = PRESETS[MODELS[name]], vars(load_checkpoint(name).model.config)
+    preset, config = PRESETS[name], vars(load_checkpoint(name).model.config)
     assert preset.model.items() <= config.items()
     for key, value in card(name)["training"].items():
         assert getattr(preset.training, key) == value
@@ -48,7 +48,7 @@ def test_a_card_says_how_the_model_was_made_and_the_page_says_the_same(name):
 
 
 def test_en_de_small_is_right_in_99_of_100_sentences():
-    pairs = PRESETS["en-de-small"].load("test")
+    pairs = PRESETS["en_de_small"].load("test")
     got = Translator("en_de_small").translate([pair.src for pair in pairs], beam=1)
     found = score_translations(got, [pair.tgt for pair in pairs], "none")
     assert found["exact"] >= 0.99
@@ -72,7 +72,7 @@ def test_multi30k_tiny_translates_captions_as_people_write_them():
 
 @pytest.mark.usefixtures("multi30k")
 def test_multi30k_tiny_is_as_good_as_its_card_says():
-    pairs = PRESETS["multi30k-tiny"].load("valid")
+    pairs = PRESETS["multi30k_tiny"].load("valid")
     sources, wanted = [pair.src for pair in pairs], [pair.tgt for pair in pairs]
     got = Translator("multi30k_tiny").translate(sources, beam=1, tokenised=True)
     figures = card("multi30k_tiny")["figures"]

@@ -43,7 +43,7 @@ def test_words_have_a_vocabulary_for_each_side_and_pieces_share_one():
 
 def test_a_model_has_its_presets_sizes_and_dropout():
     words = make_vocabularies(PAIRS, None)
-    for name, of_attention in (("en-de-small", 0.3), ("multi30k-tiny", 0.0)):
+    for name, of_attention in (("en_de_small", 0.3), ("multi30k_tiny", 0.0)):
         sizes = SIZES | {"dropout": 0.3}
         model = make_model(dataclasses.replace(PRESETS[name], model=sizes), *words)
         assert sizes.items() <= vars(model.config).items()

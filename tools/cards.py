@@ -64,7 +64,7 @@ def main():
         ("en_de_small", ("test", "test_compositional", "test_long"), (1, 4)),
         ("multi30k_tiny", ("valid", "test"), (1, 5)),
     ):
-        translator, preset = Translator(name), PRESETS[name.replace("_", "-")]
+        translator, preset = Translator(name), PRESETS[name]
         figures = {}
         for split in splits:
             for beam in beams:

@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run=translate)
 
     command = commands.add_parser("train", help="train a model; go on from its last saved state")
-    command.add_argument("--preset", choices=PRESETS, default="en-de-small")
+    add_preset(command)
     command.add_argument("--out", type=Path, required=True, help="folder of the trained model")
     command.add_argument("--train", type=Path, help="your own pairs: a file, tab between sides")
     command.add_argument("--valid", type=Path, help="your own pairs to validate on")
@@ -64,12 +64,22 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("evaluate", help="exact match and BLEU on pairs of sentences")
     command.add_argument("--data", type=Path, help="your own pairs, instead of a preset's split")
-    command.add_argument("--preset", choices=PRESETS, default="en-de-small")
+    add_preset(command)
     command.add_argument("--split", default="test", help="train, valid, test (default) or other")
     add_model(command, None)
     command.add_argument("--alpha", type=float, help="length penalty; if not given, the preset's")
     command.set_defaults(run=evaluate)
     return top
+
+
+def add_preset(command: argparse.ArgumentParser) -> None:
+    """Add the option that names a preset; multi30k-tiny will do for multi30k_tiny."""
+    command.add_argument("--preset", type=underscored, choices=PRESETS, default="en_de_small")
+
+
+def underscored(name: str) -> str:
+    """Spell a name as presets and models are spelled."""
+    return name.replace("-", "_")
 
 
 def add_model(command: argparse.ArgumentParser, default: str | None) -> None:
@@ -148,7 +158,7 @@ def evaluate(options: argparse.Namespace) -> None:
     """Print the scores of tokenised text as it is, and of ordinary text where there is some."""
     preset = PRESETS[options.preset]
     pairs = load_tsv(options.data) if options.data else preset.load(options.split)
-    translator = Translator(options.model or options.preset.replace("-", "_"))
+    translator = Translator(options.model or options.preset)
     tokenised = not (options.data and translator.casing)  # who has such a model has ordinary text
     sources = [pair.src for pair in pairs]
     alpha = preset.alpha if options.alpha is None else options.alpha

@@ -1,4 +1,4 @@
-"""Presets: a corpus, a model and a training that fit each other."""
+"""Presets: a corpus, a model and a training that fit each other, by the name of the model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Preset:
 
 PRESETS = {
     # 1.43 makes the highest rate 0.004.
-    "en-de-small": Preset(
+    "en_de_small": Preset(
         "the course's own English–German corpus, data/en_de/train.tsv",
         load_en_de,
         None,
@@ -54,7 +54,7 @@ PRESETS = {
         TrainingConfig(epochs=36, warmup=1000, factor=1.43, cooldown=18, keep=5),
     ),
     # Transformer-Tiny of Wu et al. 2021; 2.53 makes the highest rate 0.005.
-    "multi30k-tiny": Preset(
+    "multi30k_tiny": Preset(
         "Multi30k, English–German, lower-cased and tokenised (for research and education)",
         lambda split: load_multi30k(split, tokenised=True),
         load_multi30k,
