@@ -20,9 +20,6 @@ import time
 from multiprocessing.connection import wait
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE.parent / "transformer_lib"
 AT_ONCE, TIME_LIMIT = 2, 240  # processes, seconds
@@ -1169,70 +1166,89 @@ def verdict(folder):
 
 
 def run_all(jobs, context):
-    """Run jobs (key, folder, files), AT_ONCE at a time; yield each key as its job ends."""
+    """Run jobs (name, folder, files), AT_ONCE at a time; yield name and folder as each ends."""
     waiting, running = list(jobs), {}
     while waiting or running:
         while waiting and len(running) < AT_ONCE:
-            key, folder, files = waiting.pop(0)
+            name, folder, files = waiting.pop(0)
             process = context.Process(target=run_tests, args=(folder, files))
             process.start()
-            running[process] = key, time.monotonic() + TIME_LIMIT
+            running[process] = name, folder, time.monotonic() + TIME_LIMIT
         wait([process.sentinel for process in running], timeout=1)
-        for process, (key, deadline) in list(running.items()):
+        for process, (name, folder, deadline) in list(running.items()):
             if time.monotonic() > deadline:
                 process.kill()
             elif process.is_alive():
                 continue
             process.join()
             del running[process]
-            yield key
+            yield name, folder
+
+
+def prepare_processes():
+    """Choose how processes start: a fork inherits what is imported, so a mutant costs its tests."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    for name in USED_BY_TESTS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.freeze()
+    return multiprocessing.get_context("fork")
+
+
+def say(name, *words):
+    """Print a line about a mutant at once."""
+    print(f"{name:<62}", *words, flush=True)
+
+
+def passes_unchanged(folder, files, context):
+    """Say whether the library as it is passes the tests: those that fail anyway kill nothing."""
+    copy_with(folder)
+    list(run_all([("unchanged copy", folder, files)], context))
+    outcome, reason = verdict(folder)
+    say("unchanged copy", reason)
+    return outcome == "SURVIVED"
+
+
+def count_killed(temporary, chosen, context):
+    """Run each mutant's tests on a copy of the library that has it; count those that are killed."""
+    jobs, killed = [], 0
+    for number, (name, (module, old, new)) in enumerate(chosen.items()):
+        folder = temporary / str(number)
+        error = copy_with(folder, module, old, new)
+        if error:
+            say(name, "ERROR", error)
+        else:
+            jobs.append((name, folder, tests_of(module)))
+    for name, folder in run_all(jobs, context):
+        outcome, reason = verdict(folder)
+        killed += outcome == "killed"
+        say(name, outcome, reason)
+        shutil.rmtree(folder, ignore_errors=True)
+    return killed
 
 
 def main(words):
     """Run the mutants whose names hold all `words`; return the number that were not killed."""
     start = time.monotonic()
-    can_fork = sys.platform == "linux"
-    context = multiprocessing.get_context("fork" if can_fork else "spawn")
-    if can_fork:
-        # A fork inherits what is imported already, so a mutant costs its tests and little more.
-        for name in USED_BY_TESTS:
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
-        gc.freeze()
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     chosen = {
         f"{module}: {name}": (module, old, new)
         for module, mutants in MUTANTS.items()
         for name, old, new in mutants
         if all(word in f"{module}: {name}" for word in words)
     }
-    with tempfile.TemporaryDirectory() as temporary:
-        temporary = Path(temporary).resolve()
-        original = temporary / "original"
-        copy_with(original)
-        needed = {test for module, *_ in chosen.values() for test in tests_of(module)}
-        for _ in run_all([("original", original, sorted(needed))], context):
-            outcome, reason = verdict(original)
-            print(f"{'unchanged copy':<62} {reason}", flush=True)
-            if outcome != "SURVIVED":
-                return 1
-
-        killed, jobs, folders = 0, [], {}
-        for number, (name, (module, old, new)) in enumerate(chosen.items()):
-            folders[name] = temporary / str(number)
-            error = copy_with(folders[name], module, old, new)
-            if error:
-                print(f"{name:<62} ERROR {error}", flush=True)
-            else:
-                jobs.append((name, folders[name], tests_of(module)))
-        for name in run_all(jobs, context):
-            outcome, reason = verdict(folders[name])
-            killed += outcome == "killed"
-            print(f"{name:<62} {outcome} {reason}", flush=True)
-            with contextlib.suppress(OSError):
-                shutil.rmtree(folders[name])
-    seconds = time.monotonic() - start
-    print(f"{killed}/{len(chosen)} mutants killed ({seconds:.0f} s)")
-    return len(chosen) - killed if chosen else 1
+    if not chosen:
+        sys.exit(f"no mutant has {' and '.join(words)} in its name")
+    context = prepare_processes()
+    needed = {file for module, *_ in chosen.values() for file in tests_of(module)}
+    with tempfile.TemporaryDirectory() as name:
+        temporary = Path(name).resolve()
+        if not passes_unchanged(temporary / "original", sorted(needed), context):
+            return 1
+        killed = count_killed(temporary, chosen, context)
+    print(f"{killed}/{len(chosen)} mutants killed ({time.monotonic() - start:.0f} s)")
+    return len(chosen) - killed
 
 
 if __name__ == "__main__":

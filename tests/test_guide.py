@@ -1,13 +1,12 @@
 """The guide to the course says what the notebooks say, and its links lead somewhere."""
 
 import re
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from notebooks import ROOT, read
+from test_notebooks import check_links
 
 GUIDE = ROOT / "notebooks" / "README.md"
 TEXT = GUIDE.read_text("utf-8")
@@ -29,10 +28,7 @@ def table_row(first, numbers):
 
 def link_problems(text):
     """Say which links of the guide lead nowhere, by the rule for links in notebooks."""
-    spec = spec_from_file_location("rules", Path(__file__).with_name("test_notebooks.py"))
-    rules = module_from_spec(spec)
-    spec.loader.exec_module(rules)
-    return list(rules.check_links(new_notebook(cells=[new_markdown_cell(text)]), GUIDE))
+    return list(check_links(new_notebook(cells=[new_markdown_cell(text)]), GUIDE))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
