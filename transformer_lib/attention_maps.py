@@ -250,7 +250,9 @@ def mask_heads(model: nn.Module, heads: Mapping[str, Collection[int]]) -> Iterat
         )
 
 
-def silence(module: MultiHeadAttention, heads: list[int], ran: Callable[[], None]):
+def silence(
+    module: MultiHeadAttention, heads: list[int], ran: Callable[[], None]
+) -> torch.utils.hooks.RemovableHandle:
     """Hook into one attention: what these heads hand to W^O becomes 0; `ran` is told each time.
 
     Returns:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from transformer_lib import multi_head, training, transformer
 from transformer_lib.attention import scaled_dot_product_attention
-from transformer_lib.data import Batch, Batches, Vocabulary, load_en_de
+from transformer_lib.data import Batch, Batches, Pair, Vocabulary, load_en_de
 from transformer_lib.decoding import Translator
 from transformer_lib.embeddings import PositionalEncoding
 from transformer_lib.feed_forward import ResidualConnection
@@ -264,7 +264,7 @@ def experiment(name: str, seed: int, epochs: int | None = None, progress: bool =
     return {"change": name, "seed": seed} | curve | result | {"minutes": minutes}
 
 
-def exact_match(translator, pairs):
+def exact_match(translator: Translator, pairs: Sequence[Pair]) -> float:
     """Return the share of sentences translated without a mistake, greedily."""
     texts = translator.translate([pair.src for pair in pairs], beam=1)
     return sum(text == pair.tgt for text, pair in zip(texts, pairs, strict=True)) / len(pairs)
