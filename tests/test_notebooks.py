@@ -55,8 +55,7 @@ OWN_SECTIONS = {
         "Summary",
     ],
 }
-TAGS = """mirror exercise solution hide-input
-    nbval-ignore-output nbval-skip nbval-raises-exception raises-exception"""
+TAGS = {"mirror", "exercise", "hide-input", "nbval-ignore-output"}
 IMPORTS = """collections contextlib copy ctypes dataclasses functools importlib itertools json math
     os pathlib random statistics sys tempfile textwrap time typing warnings
     torch numpy matplotlib.pyplot sacrebleu tqdm transformer_lib"""
@@ -173,7 +172,7 @@ def check_every_cell_does_something(notebook, path):
 
 def check_tags(notebook, path):
     for cell in notebook.cells:
-        if wrong := tags(cell) - set(TAGS.split()):
+        if wrong := tags(cell) - TAGS:
             yield f"unknown tags {wrong}"
 
 
