@@ -196,7 +196,8 @@ def main() -> None:
             figures = steps(label, int(threads))
         case unknown:
             raise SystemExit(f"cannot measure {unknown}")
-    print(json.dumps(figures))
+    # In one piece: torchrun's processes share the output, and print writes the line's end apart.
+    print(json.dumps(figures) + "\n", end="")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,11 @@ PRODUCTS_FLOPS = PRODUCTS * 2 * 1024**3
 ENTRANTS = [("nn.Transformer", p) for p in PRECISIONS] + [("ours", p) for p in PRECISIONS]
 ENTRANTS += [(name, "float32") for name in CONTESTANTS if name not in ("nn.Transformer", "ours")]
 ENTRANTS += [("Marian", "medium"), ("x-transformers", "medium")]
+# A beam of 4 is four times greedy decoding for those without a cache: one of them is enough.
+BEAM_ENTRANTS = [
+    ("nn.Transformer", "float32"),
+    *(e for e in ENTRANTS if e[0] not in ("nn.Transformer", "labml-nn")),
+]
 
 
 def random_batch(size: Size) -> Batch:
@@ -75,12 +80,17 @@ def in_eval(model: Contestant, precision: str, act: Callable) -> Callable:
     return run
 
 
-def everyone(prepare: Callable[[Contestant, str], Callable], size: Size) -> dict[str, Callable]:
+def everyone(
+    prepare: Callable[[Contestant, str], Callable],
+    size: Size,
+    entrants: Sequence[tuple[str, str]] = ENTRANTS,
+) -> dict[str, Callable]:
     """Make what each entrant does; the model is made in its first run, so errors show there.
 
     Args:
         prepare: of a model and a precision, a function to run.
         size: of the models.
+        entrants: names and precisions.
     """
 
     def entrant(name: str, precision: str) -> Callable:
@@ -94,7 +104,7 @@ def everyone(prepare: Callable[[Contestant, str], Callable], size: Size) -> dict
 
         return run
 
-    return {f"{name}, {precision}": entrant(name, precision) for name, precision in ENTRANTS}
+    return {f"{name}, {precision}": entrant(name, precision) for name, precision in entrants}
 
 
 def training(size: Size, label: str) -> Comparison:
@@ -126,7 +136,8 @@ def decoding(size: Size, label: str, how: str) -> Comparison:
         return in_eval(model, precision, lambda model: getattr(model, how)(src, size.length))
 
     what = "greedy decoding" if how == "greedy" else "beam search (4)"
-    return in_turns(f"{what}, {label}", everyone(prepare, size))
+    entrants = ENTRANTS if how == "greedy" else BEAM_ENTRANTS
+    return in_turns(f"{what}, {label}", everyone(prepare, size, entrants))
 
 
 def speeds() -> str:

@@ -6,9 +6,68 @@ import pytest
 import torch
 from torch import nn
 
-from transformer_lib import FeedForward, ResidualConnection
+from transformer_lib import Dropout, FeedForward, ResidualConnection
 
 B, T, D, D_FF = 2, 3, 5, 7
+
+
+# --- Dropout --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.9])
+def test_dropout_drops_a_share_of_p_and_scales_the_rest_up(p):
+    x = torch.randn(101, 1009)
+    got = Dropout(p)(x)
+    dropped = got == 0
+    torch.testing.assert_close(got, (x / (1 - p)).masked_fill(dropped, 0.0))
+    four = dropped.flatten()[: x.numel() // 4 * 4].view(-1, 4).float()  # of one draw
+    assert four.mean(dim=0).sub(p).abs().max() < 0.02
+
+
+def test_dropout_decides_for_each_element_on_its_own():
+    dropped = (Dropout(0.5)(torch.ones(4 * 20011)) == 0).float().view(-1, 4)
+    assert torch.corrcoef(dropped.T).fill_diagonal_(0).abs().max() < 0.04  # within one draw
+    assert torch.corrcoef(torch.stack([dropped[1:, 3], dropped[:-1, 0]]))[0, 1].abs() < 0.04
+
+
+def test_dropout_draws_anew_each_time_and_follows_the_seed():
+    x, draws = torch.ones(1009), []
+    for seed in (1, None, 1):
+        if seed:
+            torch.manual_seed(seed)
+        draws.append(Dropout(0.5)(x))
+    assert torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0], draws[1])
+
+
+def test_dropped_elements_get_no_gradient_and_the_others_a_larger_one():
+    x = torch.randn(B, T, 101, requires_grad=True)
+    got = Dropout(0.2)(x)
+    got.sum().backward()
+    torch.testing.assert_close(x.grad, (got != 0) / 0.8)
+
+
+def test_no_dropout_in_eval_mode_and_at_p_0():
+    x = torch.randn(B, T, D)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
+
+
+@pytest.mark.parametrize("p", [1.0, 1 - 2**-20])
+def test_dropout_of_almost_everything(p):
+    assert (Dropout(p)(torch.ones(1009)) == 0).all()
+
+
+def test_dropout_of_almost_nothing():
+    x = torch.randn(1009)
+    torch.testing.assert_close(Dropout(2**-20)(x), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (B, T, D)])
+def test_dropout_keeps_dtype_and_shape(dtype, shape):
+    got = Dropout(0.2)(torch.ones(shape, dtype=dtype))
+    assert (got.dtype, got.shape) == (dtype, shape)
 
 
 # --- FeedForward ----------------------------------------------------------------------

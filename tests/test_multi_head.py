@@ -132,6 +132,30 @@ def test_fused_path_equals_the_formula_in_output_and_gradients(mask, training, r
         assert compare("formula and fused", of_slow, of_fast) < 1e-5
 
 
+LONG = 521  # more than two slices of the fused path
+LONG_MASKS = {
+    "causal": lambda: causal_mask(LONG),
+    "padding": lambda: (torch.arange(LONG) < torch.tensor([[401], [LONG]]))[:, None, None],
+    "per head": lambda: torch.rand(B, H, LONG, LONG) < 0.5,
+    "nothing for the first slice": lambda: causal_mask(LONG) & (torch.arange(LONG) >= 300)[:, None],
+}
+
+
+@pytest.mark.parametrize("mask", LONG_MASKS)
+def test_fused_path_equals_the_formula_over_several_slices(mask):
+    slow, fast = formula(MultiHeadAttention(D, H)), fused(MultiHeadAttention(D, H))
+    fast.load_state_dict(slow.state_dict())
+    x, mask = torch.randn(B, LONG, D, requires_grad=True), LONG_MASKS[mask]()
+    direction, results = torch.randn(B, LONG, D), []
+    for attention in (slow, fast):
+        x.grad = None
+        output, _ = attention(x, x, x, mask)
+        output.backward(direction)
+        results.append([output, x.grad])
+    for of_slow, of_fast in zip(*results, strict=True):
+        assert compare("formula and fused", of_slow, of_fast) < 1e-4
+
+
 def test_fused_path_is_taken_for_long_inputs_unless_weights_are_needed(monkeypatch):
     attention = MultiHeadAttention(D, H)
     calls = []

@@ -1,6 +1,6 @@
 """The Transformer of "Attention Is All You Need", one module per notebook of the course."""
 
-from transformer_lib.attention import scaled_dot_product_attention
+from transformer_lib.attention import check_mask, scaled_dot_product_attention
 from transformer_lib.attention_maps import (
     align_words,
     alignment_error_rate,
@@ -28,7 +28,7 @@ from transformer_lib.decoding import (
 )
 from transformer_lib.embeddings import PositionalEncoding, TokenEmbedding, sinusoidal_encoding
 from transformer_lib.encoder import Encoder, EncoderLayer
-from transformer_lib.feed_forward import FeedForward, ResidualConnection
+from transformer_lib.feed_forward import Dropout, FeedForward, ResidualConnection
 from transformer_lib.masks import causal_mask, padding_mask
 from transformer_lib.multi_head import MultiHeadAttention
 from transformer_lib.training import (
@@ -50,6 +50,7 @@ __all__ = [
     "CrossAttentionCache",
     "Decoder",
     "DecoderLayer",
+    "Dropout",
     "Encoder",
     "EncoderLayer",
     "FeedForward",
@@ -75,6 +76,7 @@ __all__ = [
     "average_checkpoints",
     "beam_search",
     "causal_mask",
+    "check_mask",
     "evaluating",
     "greedy_decode",
     "head_importance",

@@ -1,12 +1,34 @@
 """Scaled dot-product attention: the one formula that everything else is built around."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["scaled_dot_product_attention"]
+__all__ = ["check_mask", "scaled_dot_product_attention"]
+
+
+def check_mask(mask: Tensor, scores: Sequence[int]) -> None:
+    """Refuse a mask that would go wrong, or do something else than it seems.
+
+    Args:
+        mask: should be bool, True = may attend.
+        scores: the shape (…, T, S) of the scores that it is for.
+
+    Raises:
+        TypeError: the mask is not bool.
+        ValueError: the mask does not fit the scores.
+    """
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask must be bool (True = may attend), not {mask.dtype}")
+    fits = all(m in (1, s) for m, s in zip(mask.shape, scores, strict=False))
+    if mask.dim() != len(scores) or not fits:
+        raise ValueError(
+            f"mask {tuple(mask.shape)} does not fit the scores {tuple(scores)}: "
+            "it needs as many dimensions, each of the same size or 1"
+        )
 
 
 def scaled_dot_product_attention(
@@ -47,14 +69,7 @@ def scaled_dot_product_attention(
     if mask is None:
         weights = scores.softmax(dim=-1)
     else:
-        if mask.dtype != torch.bool:
-            raise TypeError(f"mask must be bool (True = may attend), not {mask.dtype}")
-        fits = all(m in (1, s) for m, s in zip(mask.shape, scores.shape, strict=False))
-        if mask.dim() != scores.dim() or not fits:
-            raise ValueError(
-                f"mask {tuple(mask.shape)} does not fit the scores {tuple(scores.shape)}: "
-                "it needs as many dimensions, each of the same size or 1"
-            )
+        check_mask(mask, scores.shape)
         # The lowest finite number instead of -inf keeps fully masked rows, and their
         # gradients, free of NaN; the second fill makes every masked weight exactly zero.
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)

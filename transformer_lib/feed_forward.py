@@ -2,9 +2,31 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["FeedForward", "ResidualConnection"]
+__all__ = ["Dropout", "FeedForward", "ResidualConnection"]
+
+
+class Dropout(nn.Dropout):
+    """In training, set each element to 0 with probability p, and divide the others by 1 - p.
+
+    The same as `nn.Dropout`, but several times as fast on a CPU, where most of the time goes
+    into random numbers: here one draw of 64 bits is enough for four elements.
+
+    Args:
+        p: the probability, rounded down to a multiple of 1/65536.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop elements of x (…) in training mode; in eval mode return it as it is."""
+        if not self.training or self.p in (0, 1) or x.device.type != "cpu":
+            return super().forward(x)
+        draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64)
+        draws.random_(-(2**63), None)  # all 64 bits
+        numbers = draws.view(torch.int16)[: x.numel()].view(x.shape)  # -32768 … 32767
+        survives = numbers >= int(self.p * 2**16) - 2**15
+        return x * survives.to(x.dtype).div_(1 - self.p)
 
 
 class FeedForward(nn.Module):
@@ -22,7 +44,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.w_1 = nn.Linear(d_model, d_ff)
         self.w_2 = nn.Linear(d_ff, d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for layer in (self.w_1, self.w_2):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -47,7 +69,7 @@ class ResidualConnection(nn.Module):
     def __init__(self, d_model: int, dropout: float = 0.0, norm_first: bool = False):
         super().__init__()
         self.norm = nn.LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm_first = norm_first
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transformer_lib.attention import scaled_dot_product_attention
+from transformer_lib.attention import check_mask, scaled_dot_product_attention
 
 __all__ = ["MultiHeadAttention"]
 
@@ -108,11 +107,19 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"{k.size(2)} keys, but {v.size(2)} values")
         if mask is None:
             return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        if mask.dtype != torch.bool:
-            raise TypeError(f"mask must be bool (True = may attend), not {mask.dtype}")
-        scores = (max(q.size(0), k.size(0)), *q.shape[1:3], k.size(2))  # (B, H, T, S)
-        fits = all(m in (1, s) for m, s in zip(mask.shape, scores, strict=False))
-        if mask.dim() != 4 or not fits:
-            raise ValueError(f"mask {tuple(mask.shape)} does not fit the scores {scores}")
-        heads = F.scaled_dot_product_attention(q, k, v, mask, dropout)
-        return heads.masked_fill(~mask.any(dim=-1, keepdim=True), 0.0)
+        batch, (num_heads, length, d_k) = max(q.size(0), k.size(0)), q.shape[1:]
+        check_mask(mask, (batch, num_heads, length, k.size(2)))
+
+        # PyTorch makes four bytes of each element of the mask, so it gets 256 rows at a time,
+        # and of the keys only those up to the last one that any of these rows may attend to.
+        mask = mask.expand(-1, -1, length, -1)  # (B, H, T, S); B and H may be 1
+        heads = q.new_empty(batch, length, num_heads, d_k).transpose(1, 2)  # (B, H, T, d_k)
+        for start in range(0, length, 256):
+            rows = slice(start, start + 256)
+            allowed = mask[:, :, rows]
+            used = allowed.any(dim=2).flatten(0, 1).any(dim=0).nonzero()
+            end = int(used.max()) + 1 if len(used) else 1
+            near = k[:, :, :end], v[:, :, :end], allowed[..., :end]
+            mixed = F.scaled_dot_product_attention(q[:, :, rows], *near, dropout)
+            heads[:, :, rows] = mixed.masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)
+        return heads
