@@ -114,9 +114,10 @@ def machine() -> str:
     """Describe the machine, the versions and the day, as a list in Markdown."""
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.split(":")[1].strip()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        about = dict(map(str.strip, line.split(":")) for line in lines if line.count(":") == 1)
+        if "model name" in about:  # which may be as vague as "AMD EPYC"
+            name = f"{about['model name']} (family {about['cpu family']}, model {about['model']})"
     versions = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
         try:
@@ -125,7 +126,7 @@ def machine() -> str:
             versions.append(f"{package} is not installed")
     lines = [
         f"- {datetime.date.today():%d %B %Y}",
-        f"- {name} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores, of which "
+        f"- {name}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, of which "
         f"{torch.get_num_threads()} was used; {platform.system()}",
         f'- {", ".join(versions)}; `precision="auto"` means {fast_precision()} here',
     ]

@@ -1,13 +1,11 @@
 """Compare everything in one go, print one table, and write RESULTS.md and its picture.
 
     python -m benchmarks.run             about 25 minutes on one core
-    python -m benchmarks.run --learn     also from nothing to 95 % exact match: minutes more
 
 Peers that are not installed are installed first. The Multi30k corpus is used where the variable
 TRANSFORMER_LIB_MULTI30K names its folder.
 """
 
-import argparse
 import importlib.util
 import os
 import re
@@ -71,7 +69,7 @@ def install_peers() -> dict[str, str]:
     return failures
 
 
-def everything(learn: bool) -> Iterator[Comparison]:
+def everything() -> Iterator[Comparison]:
     """Measure all comparisons, one after the other."""
     for label, size in SIZES.items():
         yield training(size, label)
@@ -88,8 +86,7 @@ def everything(learn: bool) -> Iterator[Comparison]:
     for length in (256, 1024, 4096):
         yield from alone.compare_attention(length)
     yield alone.imports()
-    if learn:
-        yield learning()
+    yield learning()
 
 
 def page(comparisons: list[Comparison], failures: dict[str, str], before: str) -> str:
@@ -106,14 +103,11 @@ def page(comparisons: list[Comparison], failures: dict[str, str], before: str) -
 
 def main() -> None:
     """Measure, print, and write the page anew after each comparison, so that none is lost."""
-    parser = argparse.ArgumentParser("python -m benchmarks.run", description=__doc__)
-    parser.add_argument("--learn", action="store_true", help="also train to 95 %% exact match")
-    options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
     failures, before, folder = install_peers(), speeds(), Path(__file__).parent
     comparisons = []
-    for found in everything(options.learn):
+    for found in everything():
         print(f"{found.what} done", file=sys.stderr, flush=True)
         comparisons.append(found)
         (folder / "RESULTS.md").write_text(page(comparisons, failures, before), encoding="utf-8")

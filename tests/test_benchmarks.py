@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import alone, growth, report, run, side_by_side, where_time_goes
 from benchmarks.contestants import CONTESTANTS, Contestant, Ours, Size, TorchTransformer
-from benchmarks.learning import from_nothing
+from benchmarks.learning import by_precision, from_nothing
 from benchmarks.measure import Comparison, in_turns, spread
 from transformer_lib import TrainingConfig
 from transformer_lib.data import PAD, load_en_de
@@ -198,12 +198,25 @@ def test_a_process_that_fails_says_why():
         alone.in_a_process("training", "nobody", "A", "float32")
 
 
-def test_learning_reports_time_and_share():
+RECIPE = TrainingConfig(epochs=1, warmup=10)
+
+
+def test_learning_reports_time_share_and_loss():
     pairs = load_en_de("valid")[:40]
-    recipe = TrainingConfig(epochs=1, warmup=10)
-    seconds, exact = from_nothing(pairs, pairs[:5], recipe)
+    seconds, exact, loss = from_nothing(pairs, pairs[:5], RECIPE)
     assert seconds > 0
     assert exact == 0
+    assert 3 < loss < 10  # of some 300 words, hardly trained: about ln 300
+
+
+def test_precisions_are_compared_with_the_same_seeds():
+    pairs = load_en_de("valid")[:40]
+    lines = by_precision(pairs, pairs[:5], RECIPE)[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[:2] for row in rows[::2]] == [["float32", str(seed)] for seed in range(3)]
+    assert len({row[2] for row in rows[::2]}) == 3  # another seed, another loss
+    for slow, fast in zip(rows[::2], rows[1::2], strict=True):
+        assert float(slow[2]) == pytest.approx(float(fast[2]), rel=0.02)
 
 
 # The report.
