@@ -37,8 +37,9 @@ one does; its formula for memory is laid on the points from there on.
 """
 COMMAND = "python -m benchmarks.growth"
 TOGETHER = """\
-A training step in float32 by the clock, on this machine's two cores. Two processes share each batch
-and add up their gradients (`torchrun --nproc-per-node=2`).
+A training step in float32 by the clock, on this machine's two cores, at sizes A (d_model 256) and
+B (512) of [RESULTS.md](RESULTS.md). Two processes share each batch and add up their gradients
+(`torchrun --nproc-per-node=2`).
 
 """
 

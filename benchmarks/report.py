@@ -1,5 +1,6 @@
 """From comparisons to a table, to promises kept or not, and to a picture."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -92,7 +93,7 @@ def verdicts(comparisons: Sequence[Comparison], kept: Sequence[Promise]) -> str:
     """Write which promises hold, as a table in Markdown."""
     by_name = {(found.what, found.unit): found for found in comparisons}
     lines = [
-        "| what | who | divided by | at most | measured | holds |",
+        "| what | who | divided by | at most | measured | met |",
         "|---|---|---|--:|--:|---|",
     ]
     for promise in kept:
@@ -120,14 +121,12 @@ def machine() -> str:
             name = f"{about['model name']} (family {about['cpu family']}, model {about['model']})"
     versions = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{package} is not installed")
     lines = [
         f"- {datetime.date.today():%d %B %Y}",
-        f"- {name}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, of which "
-        f"{torch.get_num_threads()} was used; {platform.system()}",
+        f"- {name}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores; "
+        f"{torch.get_num_threads()} thread unless it says more; {platform.system()}",
         f'- {", ".join(versions)}; `precision="auto"` means {fast_precision()} here',
     ]
     return "\n".join(lines)

@@ -35,7 +35,8 @@ HEAD = """\
 
 Written by `make bench`. A ratio below 1 is faster, or smaller, than the first line of its group.
 All values are medians of rounds in which the contestants took turns; times are processor time of
-one thread. The middle half of the rounds had ratios in the range that stands beside it.
+one thread. A ratio is the median of the rounds' ratios, so it may differ a little from the ratio of
+the medians; half of them lie in the range beside it.
 
 """
 NOTES = """
@@ -43,7 +44,18 @@ NOTES = """
 6 + 6 layers, 8 × 64. Both have 8 heads, d_ff = 4 · d_model and 10,000 words. "medium" is
 `torch.set_float32_matmul_precision("medium")`; "bfloat16" is autocast in training, and weights
 cast to bfloat16 in reading and decoding. Whatever one contestant got, all got:
-`Adam(fused=True)`, gradients clipped, `keep_freed_memory()`.
+`Adam(fused=True)`, gradients clipped, `keep_freed_memory()`. d2l is not among them: it asks for
+NumPy 1.23.5, which does not go with the others.
+
+"""
+
+
+GOALS = """
+## Goals
+
+They were set on a processor whose matrix products ran at about 100 (float32), 200 (medium) and 400
+(bfloat16) GFLOP/s; compare the line on matrix products above. Where another gains less from the
+fast precisions, the goals that count on them are out of reach.
 
 """
 
@@ -98,7 +110,7 @@ def page(comparisons: list[Comparison], failures: dict[str, str], before: str) -
     text += "What each was given:\n\n" + report.peers() + "\n"
     text += "".join(f"- {peer} could not be installed: {why}\n" for peer, why in failures.items())
     kept = report.verdicts(comparisons, report.promises())
-    return text + "\n## What the course promises\n\n" + kept + "\n"
+    return text + GOALS + kept + "\n"
 
 
 def main() -> None:

@@ -152,7 +152,7 @@ MUTANTS = {
             "allowed[..., :end]\n",
             "allowed[..., :end].tril()\n",
         ),
-        ("fused: no dropout with a mask", "*near, dropout)", "*near)"),
+        ("fused: no dropout with a mask", "*first, dropout)", "*first)"),
         (
             "fused: mask not checked",
             "check_mask(mask, (batch, num_heads, length, k.size(2)))",
@@ -163,6 +163,7 @@ MUTANTS = {
             "mixed.masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)",
             "mixed",
         ),
+        ("fused: one column for all keys", "length, k.size(2))  #", "length, -1)  #"),
         (
             "fused: the first slice's mask",
             "allowed = mask[:, :, rows]",

@@ -137,6 +137,7 @@ LONG_MASKS = {
     "causal": lambda: causal_mask(LONG),
     "padding": lambda: (torch.arange(LONG) < torch.tensor([[401], [LONG]]))[:, None, None],
     "per head": lambda: torch.rand(B, H, LONG, LONG) < 0.5,
+    "one column": lambda: (torch.arange(LONG) % 3 > 0)[None, None, :, None],
     "nothing for the first slice": lambda: causal_mask(LONG) & (torch.arange(LONG) >= 300)[:, None],
 }
 

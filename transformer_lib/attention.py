@@ -10,12 +10,12 @@ from torch.nn import functional as F
 __all__ = ["check_mask", "scaled_dot_product_attention"]
 
 
-def check_mask(mask: Tensor, scores: Sequence[int]) -> None:
-    """Refuse a mask that would go wrong, or do something else than it seems.
+def check_mask(mask: Tensor, shape: Sequence[int]) -> None:
+    """Raise an error for a mask that is not bool or does not fit.
 
     Args:
         mask: should be bool, True = may attend.
-        scores: the shape (…, T, S) of the scores that it is for.
+        shape: (…, T, S), the shape of the scores that it is for.
 
     Raises:
         TypeError: the mask is not bool.
@@ -23,10 +23,10 @@ def check_mask(mask: Tensor, scores: Sequence[int]) -> None:
     """
     if mask.dtype != torch.bool:
         raise TypeError(f"mask must be bool (True = may attend), not {mask.dtype}")
-    fits = all(m in (1, s) for m, s in zip(mask.shape, scores, strict=False))
-    if mask.dim() != len(scores) or not fits:
+    fits = all(m in (1, s) for m, s in zip(mask.shape, shape, strict=False))
+    if mask.dim() != len(shape) or not fits:
         raise ValueError(
-            f"mask {tuple(mask.shape)} does not fit the scores {tuple(scores)}: "
+            f"mask {tuple(mask.shape)} does not fit the scores {tuple(shape)}: "
             "it needs as many dimensions, each of the same size or 1"
         )
 

@@ -11,8 +11,8 @@ __all__ = ["Dropout", "FeedForward", "ResidualConnection"]
 class Dropout(nn.Dropout):
     """In training, set each element to 0 with probability p, and divide the others by 1 - p.
 
-    The same as `nn.Dropout`, but several times as fast on a CPU, where most of the time goes
-    into random numbers: here one draw of 64 bits is enough for four elements.
+    The same as `nn.Dropout`, but two to three times as fast on a CPU, where most of the time
+    goes into random numbers: here one draw of 64 bits is enough for four elements.
 
     Args:
         p: the probability, rounded down to a multiple of 1/65536.
@@ -23,8 +23,8 @@ class Dropout(nn.Dropout):
         if not self.training or self.p in (0, 1) or x.device.type != "cpu":
             return super().forward(x)
         draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64)
-        draws.random_(-(2**63), None)  # all 64 bits
-        numbers = draws.view(torch.int16)[: x.numel()].view(x.shape)  # -32768 … 32767
+        draws.random_(-(2**63), None)  # from the lowest number on: all 64 bits
+        numbers = draws.view(torch.int16)[: x.numel()].view(x.shape)  # four per draw
         survives = numbers >= int(self.p * 2**16) - 2**15
         return x * survives.to(x.dtype).div_(1 - self.p)
 

@@ -110,16 +110,17 @@ class MultiHeadAttention(nn.Module):
         batch, (num_heads, length, d_k) = max(q.size(0), k.size(0)), q.shape[1:]
         check_mask(mask, (batch, num_heads, length, k.size(2)))
 
-        # PyTorch makes four bytes of each element of the mask, so it gets 256 rows at a time,
-        # and of the keys only those up to the last one that any of these rows may attend to.
-        mask = mask.expand(-1, -1, length, -1)  # (B, H, T, S); B and H may be 1
-        heads = q.new_empty(batch, length, num_heads, d_k).transpose(1, 2)  # (B, H, T, d_k)
+        # PyTorch turns each element of the mask into four bytes. So it gets 256 queries at a
+        # time, and only the keys up to the last that any of them may attend to.
+        mask = mask.expand(-1, -1, length, k.size(2))  # (B, H, T, S); B and H may be 1
+        heads = q.new_empty(batch, length, num_heads, d_k)  # so that merge_heads copies nothing
+        heads = heads.transpose(1, 2)  # (B, H, T, d_k)
         for start in range(0, length, 256):
             rows = slice(start, start + 256)
             allowed = mask[:, :, rows]
             used = allowed.any(dim=2).flatten(0, 1).any(dim=0).nonzero()
-            end = int(used.max()) + 1 if len(used) else 1
-            near = k[:, :, :end], v[:, :, :end], allowed[..., :end]
-            mixed = F.scaled_dot_product_attention(q[:, :, rows], *near, dropout)
+            end = int(used.max()) + 1 if len(used) else 1  # none: any key, and zeros below
+            first = k[:, :, :end], v[:, :, :end], allowed[..., :end]
+            mixed = F.scaled_dot_product_attention(q[:, :, rows], *first, dropout)
             heads[:, :, rows] = mixed.masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)
         return heads
