@@ -82,12 +82,13 @@ MUTANTS = {
         ),
         ("gradient stopped at the weights", "dropped @ value", "dropped.detach() @ value"),
         ("mask of any dtype", "if mask.dtype != torch.bool:", "if False:"),
-        ("mask of any rank", "mask.dim() != scores.dim() or not fits", "not fits"),
+        ("mask of any rank", "mask.dim() != len(shape) or not fits", "not fits"),
         (
             "mask of any size",
-            "mask.dim() != scores.dim() or not fits",
-            "mask.dim() != scores.dim()",
+            "mask.dim() != len(shape) or not fits",
+            "mask.dim() != len(shape)",
         ),
+        ("mask not checked", "check_mask(mask, scores.shape)", "pass"),
         ("empty keys allowed", "query.size(-2) == 0 or key.size(-2) == 0", "query.size(-2) == 0"),
     ],
     "masks": [
