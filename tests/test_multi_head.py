@@ -202,13 +202,15 @@ def test_weights_of_fully_masked_rows_are_zero(dtype):
 
 
 @PATHS
-def test_dropout_acts_in_training_only(path):
+@pytest.mark.parametrize("mask", ["no mask", "padding"])
+def test_dropout_acts_in_training_only(path, mask):
     attention = path(MultiHeadAttention(D, H, dropout=0.5))
     query, memory = query_and_memory()
-    first, second = (attention(query, memory, memory)[0] for _ in range(2))
+    inputs = query, memory, memory, MASKS[mask]()
+    first, second = (attention(*inputs)[0] for _ in range(2))
     assert not torch.allclose(first, second)
     attention.eval()
-    first, second = (attention(query, memory, memory)[0] for _ in range(2))
+    first, second = (attention(*inputs)[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
