@@ -91,19 +91,24 @@ def table(comparisons: Sequence[Comparison]) -> str:
 
 def verdicts(comparisons: Sequence[Comparison], kept: Sequence[Promise]) -> str:
     """Write which promises hold, as a table in Markdown."""
-    by_name = {(found.what, found.unit): found for found in comparisons}
     lines = [
         "| what | who | divided by | at most | measured | met |",
         "|---|---|---|--:|--:|---|",
     ]
     for promise in kept:
         measured, holds = "–", "not measured"
-        found = by_name.get((promise.what, promise.unit))
-        if found and {promise.who, promise.to or promise.who} <= found.values.keys():
+        both = {promise.who, promise.to or promise.who}
+        found = [
+            found
+            for found in comparisons
+            if (found.what, found.unit) == (promise.what, promise.unit)
+            and both <= found.values.keys()
+        ]
+        if found:
             if promise.to is None:
-                number = spread(found.values[promise.who])[0]
+                number = spread(found[0].values[promise.who])[0]
             else:
-                number = found.ratio(promise.who, promise.to)[0]
+                number = found[0].ratio(promise.who, promise.to)[0]
             measured, holds = f"{number:.3g}", "yes" if number <= promise.most else "**no**"
         to = promise.to or f"– ({promise.unit})"
         line = (promise.what, promise.who, to, f"{promise.most:.3g}", measured, holds)

@@ -243,6 +243,13 @@ def test_promises_are_kept_broken_or_not_measured():
     ]
 
 
+def test_a_promise_is_found_among_comparisons_of_one_name():
+    both = [Comparison("work", "ms", {f"a, {p}": [2.0], f"b, {p}": [1.0]}) for p in ("x", "y")]
+    for precision in ("x", "y"):
+        promise = report.Promise("work", "ms", f"b, {precision}", f"a, {precision}", 1)
+        assert report.verdicts(both, [promise]).endswith("| 0.5 | yes |")
+
+
 @pytest.mark.usefixtures("_without_peers")
 def test_promises_speak_of_what_is_measured():
     spoken = {(p.what, p.who) for p in report.promises()}
