@@ -151,9 +151,9 @@ def _without_peers(monkeypatch):
 def test_everybody_is_measured_in_all_comparisons_of_models():
     found = [side_by_side.training(TINY, "tiny"), side_by_side.forward(TINY, "tiny")]
     found += [side_by_side.decoding(TINY, "tiny", how) for how in ("greedy", "beam")]
-    for comparison in found:
+    for comparison, entrants in zip(found, (6, 6, 6, 4), strict=True):
         assert not comparison.failures
-        assert len(comparison.values) == 6
+        assert len(comparison.values) == entrants
         assert comparison.reference == "nn.Transformer, float32"
         assert all(value > 0 for values in comparison.values.values() for value in values)
 
