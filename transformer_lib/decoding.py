@@ -241,7 +241,7 @@ def beam_search(
     Args:
         model, src, max_len, start_id, end_id: as in `greedy_decode`.
         beam: K, how many hypotheses to follow; with 1, this is greedy decoding.
-        alpha: the strength of the length penalty.
+        alpha: the strength of the length penalty; far above 1, some sentences run on.
 
     Returns:
         token ids (B, T) as from `greedy_decode`, and the scores (B,). Where no hypothesis
