@@ -541,14 +541,31 @@ MUTANTS = {
         ("any version", 'if str(header.get("version")) != str(VERSION):', "if False:"),
         ("loaded in training mode", ".to(dtype).eval()", ".to(dtype)"),
         ("loading draws random numbers", "with torch.random.fork_rng(devices=[]):", "if True:"),
-        ("the first epochs' weights kept", "[:-keep]", "[keep:]"),
+        ("the first epochs' weights kept", "if not epoch - keep < int", "if epoch - keep < int"),
         (
             "any optimizer's state",
             'if set(state) != {"step", "exp_avg", "exp_avg_sq"} or wrong:',
             "if False:",
         ),
         ("the optimizer starts afresh", "optimizer.state[parameter] = {", "_ = {"),
-        ("any training's state", 'if progress.get("config") != config:', "if False:"),
+        ("any training's state", "if saved != config:", "if False:"),
+        ("any file is a state", "if not isinstance(saved, dict):", "if False:"),
+        (
+            "frozen weights stop it",
+            "if not state and not parameter.requires_grad:",
+            "if False:",
+        ),
+        (
+            "the older training's weights kept",
+            'if not epoch - keep < int(path.stem.removeprefix("epoch-")) <= epoch:',
+            'if not epoch - keep < int(path.stem.removeprefix("epoch-")):',
+        ),
+        ("any card", "if card is not None and not isinstance(card, dict):", "if False:"),
+        (
+            "what cannot be loaded is saved",
+            "    _read_config(Path(folder, JSON_FILE), asdict(model.config))\n",
+            "",
+        ),
         ("vocabularies of any size", "if len(vocabulary) != size:", "if False:"),
     ],
     "training": [
@@ -614,7 +631,7 @@ MUTANTS = {
             "    finally:\n        torch.set_float32_matmul_precision(before)",
             "    finally:\n        pass",
         ),
-        ("float32 not exact", 'before if precision == "float32" else "medium"', '"medium"'),
+        ("float32 not exact", 'is None or precision == "float32":', "is None:"),
         (
             "no autocast",
             'torch.bfloat16, enabled=precision == "bfloat16"',
@@ -713,6 +730,14 @@ MUTANTS = {
             "for epoch in range(config.epochs)",
         ),
         ("never resumes", "if latest and latest.exists():", "if False:"),
+        ("goes on with another model", "    kind |= asdict(model.config)\n", ""),
+        ("goes on with another corpus", "fingerprint(batches(0))", "None"),
+        (
+            "figures left as tensors",
+            "{name: float(value) for name, value in figures.items()}",
+            "figures",
+        ),
+        ("newer switches changed", "if before is None or", "if"),
         (
             "saves at the end of an epoch only",
             "if latest and step % config.save_every == 0:",
@@ -817,6 +842,11 @@ MUTANTS = {
             "x[:, :, [(h + 1) % module.num_heads for h in heads]] = 0.0",
         ),
         ("every head silent", "x[:, :, heads] = 0.0", "x[:] = 0.0"),
+        (
+            "silent heads written into saved outputs",
+            "(module.num_heads, -1)).clone()",
+            "(module.num_heads, -1))",
+        ),
         ("deep copies silent, too", "if this is not module.w_o:", "if False:"),
         ("any head", "not 0 <= head < count", "False"),
         ("negative heads", "not 0 <= head < count", "not head < count"),
@@ -830,6 +860,7 @@ MUTANTS = {
         ("importance upside down", "whole - measure()", "measure() - whole"),
     ],
     "decoding": [
+        ("a full cache forgets", "if self.length > self.max_len:", "if False:"),
         ("text always cut", "self.casing is not None and not tokenised", "not tokenised"),
         (
             "tokenised ignored",
@@ -1077,6 +1108,8 @@ MUTANTS = {
     ],
     "data": [
         ("decoding runs on after the end", "                break\n", "                continue\n"),
+        ("pairs too long for the model", "if max_len is not None and max(", "if False and max("),
+        ("shapes left out of the fingerprint", "{tuple(tensor.shape)} ", ""),
         ("capitals are never known", "if lower else core[0]", "if False else core[0]"),
         (
             "BPE joins words and punctuation",

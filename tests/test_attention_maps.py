@@ -340,8 +340,9 @@ def test_masking_leaves_nothing_behind(model, batch):
     assert hooks(model) == 0
 
 
-def test_no_gradient_flows_through_a_silent_head():
-    attention, x = MultiHeadAttention(H * D_K, H), torch.randn(B, S, H * D_K)
+@pytest.mark.parametrize("length", [S, 521])  # the second is long enough for the fused path
+def test_no_gradient_flows_through_a_silent_head(length):
+    attention, x = MultiHeadAttention(H * D_K, H), torch.randn(B, length, H * D_K)
     with mask_heads(attention, {"": [0]}):
         attention(x, x, x)[0].sum().backward()
     assert not attention.w_v.weight.grad[:D_K].any()

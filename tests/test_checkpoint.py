@@ -206,10 +206,24 @@ def test_vocabularies_must_fit_the_model(tmp_path, source, target, message):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("card", [{"loss": float("nan")}, {"made": object()}])
+@pytest.mark.parametrize("card", [{"loss": float("nan")}, {"made": object()}, {"of": "\udce9"}])
 def test_the_card_must_be_json(tmp_path, card):
     with pytest.raises(ValueError, match="JSON cannot hold the card or a vocabulary"):
         save_checkpoint(tmp_path, tiny(), SOURCE, TARGET, card)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "card", "message"),
+    [
+        ({}, ["a list"], r"the card must be a dictionary, got \['a list'\]"),
+        ({"max_len": 100_001}, {}, "max_len=100,?001 is above 100,000"),
+        ({"norm_first": 1}, {}, "norm_first=1.* of the wrong type"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, changes, card, message):
+    with pytest.raises(ValueError, match=message):
+        save_checkpoint(tmp_path, tiny(**changes), SOURCE, TARGET, card)
     assert os.listdir(tmp_path) == []
 
 
@@ -565,11 +579,11 @@ def test_a_training_with_another_config_changes_nothing(tmp_path):
     save_training(tmp_path / "state", *trained(), {"config": {"seed": 3}})
     model, adam = trained()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(ValueError, match=r"state: trained with {'seed': 3}, not with {'seed': 5}"):
+    with pytest.raises(ValueError, match=r"state: of another training: seed=3, not 5\. Name"):
         load_training(tmp_path / "state", model, adam, {"seed": 5})
     assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
     write_tensors(tmp_path / "state", weights(model), {})
-    with pytest.raises(ValueError, match=r"state: trained with None, not with {}"):
+    with pytest.raises(ValueError, match=r"state: not the state of a training"):
         load_training(tmp_path / "state", model, adam, {})
 
 

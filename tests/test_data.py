@@ -27,6 +27,7 @@ from transformer_lib.data import (
     BPEVocabulary,
     Pair,
     Vocabulary,
+    fingerprint,
     load_en_de,
     load_multi30k,
     load_tsv,
@@ -328,6 +329,28 @@ def test_a_pair_that_is_longer_than_the_budget_is_named():
         Batches(pairs, LETTERS, LETTERS, tokens=10)
     with pytest.raises(ValueError, match=r"pair 1 \('3 3 3 .*'\) has 10 tokens"):
         Batches(pairs, LETTERS, LETTERS, tokens=9)
+
+
+def test_a_pair_that_the_model_cannot_read_is_named():
+    pairs = [Pair("1", "2"), Pair("3", "4 " * 9), Pair("3 " * 10, "4")]
+    assert len(Batches(pairs, LETTERS, LETTERS, max_len=11)) == 1
+    with pytest.raises(ValueError, match=r"pair 2 \('3 3 .*\) has 11 tokens.* reads max_len=10"):
+        Batches(pairs, LETTERS, LETTERS, max_len=10)
+    Batches(pairs[:2], LETTERS, LETTERS, max_len=10)  # the end token is not read
+    with pytest.raises(ValueError, match=r"pair 1 \('3'\) has 11 tokens.* reads max_len=9"):
+        Batches(pairs[:2], LETTERS, LETTERS, max_len=9)
+
+
+def test_a_fingerprint_tells_batches_apart():
+    batches = [(torch.tensor([[1, 2]]), torch.tensor([[3], [4]]))]
+    others = [
+        [(torch.tensor([[1, 2]]), torch.tensor([[3], [5]]))],
+        [(torch.tensor([[1, 2]]), torch.tensor([[3, 4]]))],
+        [(torch.tensor([[3], [4]]), torch.tensor([[1, 2]]))],
+        batches * 2,
+    ]
+    assert len({fingerprint(found) for found in (batches, *others)}) == 5
+    assert fingerprint(batches) == fingerprint([[side.clone() for side in batches[0]]])
 
 
 def test_batches_need_pairs():

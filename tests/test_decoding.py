@@ -158,6 +158,16 @@ def test_cached_logits_equal_uncached_ones(share_embeddings, norm_first):
     assert compare("logits", torch.stack(steps, dim=1), expected) < 1e-5
 
 
+def test_a_cache_that_is_full_says_so():
+    model = tiny_model()
+    with evaluating(model):
+        decoder = IncrementalDecoder(model, sources(), 2)
+        for _ in range(2):
+            decoder.step(torch.full((B,), START))
+        with pytest.raises(ValueError, match="3 tokens, but this cache keeps max_len=2"):
+            decoder.step(torch.full((B,), START))
+
+
 SELECTIONS = {
     "fewer": [4, 1],
     "another order": [3, 0, 2, 4, 1],

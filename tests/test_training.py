@@ -682,7 +682,7 @@ def test_a_training_resumes_where_it_was_and_not_from_the_start(tmp_path):
         on_step=lambda row: steps.append(row["step"]),
     )  # fmt: skip
     assert steps == [10, 11, 12, 13, 14]  # saved after step 9, the second of epoch 1
-    assert epochs == [1]
+    assert epochs == [0, 1]  # 0 only to see that it is the same corpus
 
 
 def test_a_state_saved_before_the_validation_still_gets_it(tmp_path):
@@ -708,7 +708,7 @@ def test_a_finished_training_can_go_on_for_more_epochs(tmp_path):
 
 def test_with_a_cooldown_the_end_is_fixed_from_the_start(tmp_path):
     undisturbed(tmp_path, epochs=2, cooldown=1)
-    with pytest.raises(ValueError, match=r"'epochs': 2.*, not with .*'epochs': 3"):
+    with pytest.raises(ValueError, match=r"of another training: epochs=2, not 3\. Name"):
         undisturbed(tmp_path, epochs=3, cooldown=1)
 
 
@@ -718,8 +718,67 @@ def test_with_a_cooldown_the_end_is_fixed_from_the_start(tmp_path):
 )
 def test_a_folder_holds_one_kind_of_training(tmp_path, changes):
     undisturbed(tmp_path)
-    with pytest.raises(ValueError, match=r"latest\.safetensors: trained with \{.*, not with"):
+    [(name, new)] = changes.items()
+    with pytest.raises(
+        ValueError, match=rf"latest\.safetensors: of another .*{name}=.*, not {new}"
+    ):
         undisturbed(tmp_path, **changes)
+
+
+def test_a_folder_holds_one_model_on_one_corpus(tmp_path):
+    undisturbed(tmp_path)
+    same_shapes = tiny(dropout=0.3, num_heads=7)
+    with pytest.raises(ValueError, match=r"another training: num_heads=2, not 7\. Name"):
+        train(same_shapes, some_batches, settings(), folder=tmp_path, progress=False)
+    others = [some_batches(epoch + 5) for epoch in range(3)]
+    with pytest.raises(ValueError, match=r"training: batches='\w{16}', not '\w{16}'\. Name"):
+        train(tiny(dropout=0.3), others.__getitem__, settings(), folder=tmp_path, progress=False)
+
+
+def test_a_training_begun_again_keeps_none_of_the_old_weights(tmp_path):
+    undisturbed(tmp_path, epochs=5, keep=3)
+    (tmp_path / "latest.safetensors").unlink()
+    expected, _ = undisturbed(tmp_path, epochs=2, keep=3)
+    files = sorted(path.name for path in tmp_path.glob("epoch-*"))
+    assert files == ["epoch-0001.safetensors", "epoch-0002.safetensors"]
+    assert same(read_tensors(tmp_path / files[-1])[0], expected)
+
+
+def test_frozen_weights_stay_and_the_training_can_go_on(tmp_path):
+    def freeze(model):
+        model.src_embedding.requires_grad_(False)
+        return model
+
+    frozen = tiny().src_embedding.weight.clone()
+    expected = freeze(tiny())
+    train(expected, some_batches, settings(epochs=2), progress=False)
+    for epochs in (1, 2):
+        model = freeze(tiny())
+        train(model, some_batches, settings(epochs=epochs), folder=tmp_path, progress=False)
+    assert same(weights(model), weights(expected))
+    assert torch.equal(model.src_embedding.weight, frozen)
+
+
+def test_figures_of_the_validation_may_be_tensors(tmp_path):
+    figures = {"tensor": torch.tensor(0.5), "whole": 3}
+    config = settings(epochs=1)
+    arguments = some_batches, config, lambda model: figures, tmp_path
+    history = train(tiny(), *arguments, progress=False)
+    assert (history[-1]["tensor"], history[-1]["whole"]) == (0.5, 3)
+    assert train(tiny(), *arguments, progress=False) == history
+
+
+@pytest.mark.parametrize("precision", ["float32", "medium", "bfloat16"])
+def test_precision_set_by_newer_switches_stays(precision):
+    old_switch = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with arithmetic(precision, CPU) as chosen:
+            assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        assert chosen == precision
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = old_switch
 
 
 SCRIPT = """

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -107,11 +108,12 @@ def train_preset(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     model = make_model(preset, *vocabularies).to("cuda" if torch.cuda.is_available() else "cpu")
     state, start = options.out / "training", time.perf_counter()
+    batches = partial(Batches, tokens=preset.tokens, max_len=model.config.max_len)
     history = train(
         model,
-        Batches(pairs, *vocabularies, tokens=preset.tokens, seed=options.seed),
+        batches(pairs, *vocabularies, seed=options.seed),
         config,
-        validate=Batches(valid, *vocabularies, tokens=preset.tokens)(0) if valid else None,
+        validate=batches(valid, *vocabularies)(0) if valid else None,
         folder=state,
     )
     if rank > 0:

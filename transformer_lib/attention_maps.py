@@ -265,7 +265,7 @@ def silence(
         if torch.compiler.is_compiling():  # compiled code would keep this hook for good
             raise RuntimeError("a hook must not be compiled")
         ran()
-        x = args[0].unflatten(-1, (module.num_heads, -1))  # (B, T, H, d_k)
+        x = args[0].unflatten(-1, (module.num_heads, -1)).clone()  # (B, T, H, d_k)
         x[:, :, heads] = 0.0
         return (x.flatten(-2),)
 

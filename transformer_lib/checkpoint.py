@@ -69,15 +69,19 @@ def save_checkpoint(
         model: in float32, float16 or bfloat16.
         src_vocabulary, tgt_vocabulary: of the sizes in the model's config; may be the same
             object, which is then saved once.
-        card: how the model was made (data, command, time, figures); anything JSON can hold.
+        card: how the model was made (data, command, time, figures); JSON must hold it.
         casing: from `learn_casing`, for a model of tokenised, lower-cased text: with it, a
             `Translator` reads and writes ordinary text.
 
     Raises:
         ValueError: a vocabulary's size is not the model's, the weights are not all of one
-            of the three dtypes, the casing is no such table, or JSON cannot hold the card.
+            of the three dtypes, the casing is no such table, JSON cannot hold the card, or
+            the config is one that `load_checkpoint` refuses. Nothing is written then.
     """
+    _read_config(Path(folder, JSON_FILE), asdict(model.config))
     _check_vocabularies(model.config, src_vocabulary, tgt_vocabulary)
+    if card is not None and not isinstance(card, dict):
+        raise ValueError(f"the card must be a dictionary, got {card!r}")
     if casing is not None:
         check_casing(casing)
     tensors = weights(model)
@@ -100,11 +104,12 @@ def save_checkpoint(
     }
     try:
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+        text = f"{text}\n".encode()
     except (TypeError, ValueError) as error:
         raise ValueError(f"JSON cannot hold the card or a vocabulary: {error}") from None
 
     _write(Path(folder, WEIGHTS_FILE), data)
-    _write(Path(folder, JSON_FILE), (text + "\n").encode("utf-8"))
+    _write(Path(folder, JSON_FILE), text)
 
 
 def course_models() -> list[str]:
@@ -216,7 +221,7 @@ def load_training(
     Args:
         path: the file.
         model, optimizer: of the same kind and sizes as those saved; changed in place.
-        config: how the training goes on; must be what the progress holds as "config".
+        config: what the training is, by name; must be what the progress holds as "config".
 
     Returns:
         the progress that was saved.
@@ -225,13 +230,23 @@ def load_training(
         ValueError: the file is damaged, or is not of this model, optimizer and config.
     """
     tensors, progress = read_tensors(path)
-    if progress.get("config") != config:
-        raise ValueError(f"{path}: trained with {progress.get('config')}, not with {config}")
+    saved = progress.get("config")
+    if not isinstance(saved, dict):
+        raise ValueError(f"{path}: not the state of a training")
+    if saved != config:
+        wrong = [name for name in {**config, **saved} if saved.get(name) != config.get(name)]
+        differences = [f"{n}={saved.get(n)!r}, not {config.get(n)!r}" for n in wrong]
+        raise ValueError(
+            f"{path}: of another training: {'; '.join(differences)}. Name another folder, or "
+            "delete this one"
+        )
     load_weights(model, _below("model.", tensors), path)
     saved = _below("optimizer.", tensors)
     for name, parameter in model.named_parameters():
         state = _below(f"{name}.", saved)
         wrong = [key for key, value in state.items() if value.shape not in ((), parameter.shape)]
+        if not state and not parameter.requires_grad:
+            continue  # Adam left it alone
         if set(state) != {"step", "exp_avg", "exp_avg_sq"} or wrong:
             raise ValueError(f"{path}: not Adam's state of {name}: {sorted(state)}")
         optimizer.state[parameter] = {key: v.to(parameter.device) for key, v in state.items()}
@@ -239,10 +254,14 @@ def load_training(
 
 
 def save_weights(folder: str | Path, model: nn.Module, epoch: int, keep: int) -> None:
-    """Save the weights after an epoch, and delete all but the last `keep` files of that kind."""
+    """Save the weights after an epoch, and delete all files of that kind but the last `keep`.
+
+    Later epochs are those of an older training whose state somebody has deleted: they go, too.
+    """
     write_tensors(Path(folder, f"epoch-{epoch:04}.safetensors"), weights(model), {})
-    for old in sorted(Path(folder).glob("epoch-*.safetensors"))[:-keep]:
-        old.unlink()
+    for path in Path(folder).glob("epoch-*.safetensors"):
+        if not epoch - keep < int(path.stem.removeprefix("epoch-")) <= epoch:
+            path.unlink()
 
 
 # --- Weights and files ------------------------------------------------------------------

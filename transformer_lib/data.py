@@ -31,6 +31,7 @@ __all__ = [
     "Pair",
     "Vocabulary",
     "data_folder",
+    "fingerprint",
     "load_en_de",
     "load_multi30k",
     "load_tsv",
@@ -179,7 +180,7 @@ class BPEVocabulary(Vocabulary):
 
     @classmethod
     def from_sentences(cls, sentences: Iterable[str], size: int = 10_000) -> "BPEVocabulary":
-        """Learn at most `size` tokens, the special ones included."""
+        """Learn `size` tokens, the special ones included; more if there are more characters."""
         from tokenizers import models, trainers
 
         bpe, special = _tokenizer(models.BPE()), list(SPECIAL_TOKENS)
@@ -269,8 +270,10 @@ class Batches:
         tokens: the budget: positions, padding included, on the longer side of a batch.
         seed: of the order.
 
+        max_len: the longest sequence that the model can read, if that is a limit.
+
     Raises:
-        ValueError: there are no pairs, or one is longer than the budget.
+        ValueError: there are no pairs, or one is longer than the budget or than max_len.
     """
 
     def __init__(
@@ -280,6 +283,7 @@ class Batches:
         tgt_vocabulary: Vocabulary,
         tokens: int = 4096,
         seed: int = 0,
+        max_len: int | None = None,
     ):
         self.seed = seed
         self._rows = []
@@ -287,11 +291,11 @@ class Batches:
             src = [*src_vocabulary.encode(pair.src), END]
             tgt = [START, *tgt_vocabulary.encode(pair.tgt), END]
             self._rows.append((src, tgt))
+            words = f"pair {number} ({pair.src[:40]!r}) has {max(len(src), len(tgt)):,} tokens"
             if max(len(src), len(tgt)) > tokens:
-                raise ValueError(
-                    f"pair {number} ({pair.src[:40]!r}) has {max(len(src), len(tgt)):,} tokens, "
-                    f"but a batch may have {tokens:,}"
-                )
+                raise ValueError(f"{words}, but a batch may have {tokens:,}")
+            if max_len is not None and max(len(src), len(tgt) - 1) > max_len:
+                raise ValueError(f"{words}, but the model reads max_len={max_len:,}")
         if not self._rows:
             raise ValueError("no pairs to make batches of")
 
@@ -329,6 +333,14 @@ def padding_factor(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     """Count positions, padding included, per real token: 1 is perfect."""
     tensors = [tensor for batch in batches for tensor in batch]
     return sum(t.numel() for t in tensors) / sum(int((t != PAD).sum()) for t in tensors)
+
+
+def fingerprint(batches: Iterable[tuple[Tensor, Tensor]]) -> str:
+    """Say in 16 characters which batches these are: others almost surely get another text."""
+    digest = hashlib.sha256()
+    for tensor in (tensor for batch in batches for tensor in batch):
+        digest.update(f"{tuple(tensor.shape)} {tensor.flatten().tolist()}".encode())
+    return digest.hexdigest()[:16]
 
 
 # --- Corpora ----------------------------------------------------------------------------

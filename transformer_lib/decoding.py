@@ -44,11 +44,17 @@ class SelfAttentionCache:
         self.max_len, self.length = max_len, 0
 
     def __call__(self, attention: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write down the new tokens (B, T, D), return all so far (B, H, length, d_k), twice."""
+        """Write down the new tokens (B, T, D), return all so far (B, H, length, d_k), twice.
+
+        Raises:
+            ValueError: there are more than max_len.
+        """
         k, v = attention.keys_values(key, value)  # (B, H, T, d_k), twice
         if self.length == 0:
             self.buffer = k.new_empty(2, *k.shape[:2], self.max_len, k.size(3))  # (2, B, H, L, d_k)
         start, self.length = self.length, self.length + k.size(2)
+        if self.length > self.max_len:
+            raise ValueError(f"{self.length} tokens, but this cache keeps max_len={self.max_len}")
         self.buffer[0, :, :, start : self.length] = k
         self.buffer[1, :, :, start : self.length] = v
         k, v = self.buffer[:, :, :, : self.length]
@@ -316,7 +322,7 @@ class Translation(NamedTuple):
 
 
 class Translator:
-    """Translates text with a trained model.
+    """Translates text with a trained model, for one thread at a time.
 
     Args:
         checkpoint: a folder or a name, as in `load_checkpoint`; or, to try a model in memory,

@@ -22,7 +22,7 @@ class Dropout(nn.Dropout):
         """Drop elements of x (…) in training mode; in eval mode return it as it is."""
         if not self.training or self.p in (0, 1) or x.device.type != "cpu":
             return super().forward(x)
-        draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64)
+        draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64, device=x.device)
         draws.random_(-(2**63), None)  # from the lowest number on: all 64 bits
         numbers = draws.view(torch.int16)[: x.numel()].view(x.shape)  # four per draw
         survives = numbers >= int(self.p * 2**16) - 2**15

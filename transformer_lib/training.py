@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from transformer_lib.checkpoint import load_training, read_tensors, save_training, save_weights
-from transformer_lib.data import Batch, Batches
+from transformer_lib.data import Batch, Batches, fingerprint
 from transformer_lib.masks import padding_mask
 from transformer_lib.transformer import Transformer
 
@@ -227,8 +227,14 @@ def arithmetic(precision: str, device: torch.device) -> Iterator[str]:
         else:
             fast = device.type == "cpu" and (cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
         precision = "bfloat16" if fast else "medium"
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(before if precision == "float32" else "medium")
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set through PyTorch's newer switches: that choice stays
+        before = None
+    if before is None or precision == "float32":
+        yield precision
+        return
+    torch.set_float32_matmul_precision("medium")
     try:
         yield precision
     finally:
@@ -332,7 +338,7 @@ def train(
     Raises:
         FloatingPointError: loss or gradient is infinite or NaN; names the step and its batches.
         ValueError: an epoch has no batches, or the folder holds another training: of another
-            model, or with other settings.
+            model, on other data, or with other settings.
     """
     keep_freed_memory()
     config, (rank, world) = config or TrainingConfig(), join_processes()
@@ -343,8 +349,11 @@ def train(
     free = ["save_every", "keep"]  # may change when a training goes on
     free += [] if config.cooldown else ["epochs"]
     kind = {name: value for name, value in asdict(config).items() if name not in free}
+    kind |= asdict(model.config)
     state = {"config": kind, "step": 0, "epoch": 0, "position": 0, "history": []}
     latest = Path(folder, "latest.safetensors") if folder else None
+    if latest:
+        kind["batches"] = fingerprint(batches(0))  # another corpus would be another training
     if latest and latest.exists():
         state = load_training(latest, model, adam, kind)
     if rank > 0:
@@ -400,7 +409,7 @@ def train(
                     figures = validate(model) if callable(validate) else mean_loss(model, validate)
                 if not isinstance(figures, dict):
                     figures = {"valid_loss": figures}
-                state["history"][-1] |= figures
+                state["history"][-1] |= {name: float(value) for name, value in figures.items()}
             state |= {"epoch": epoch + 1, "position": 0}
             if latest:
                 save_weights(latest.parent, model, epoch + 1, config.keep)
