@@ -526,6 +526,8 @@ def test_only_the_last_epochs_weights_are_kept(tmp_path):
         save_weights(tmp_path, tiny(), epoch, keep=2)
     names = ["epoch-0010.safetensors", "epoch-0011.safetensors", "other.safetensors"]
     assert sorted(os.listdir(tmp_path)) == names
+    save_weights(tmp_path, tiny(), 1, keep=2)  # begun again: those were another training's
+    assert sorted(os.listdir(tmp_path)) == ["epoch-0001.safetensors", "other.safetensors"]
 
 
 # --- Trainings ------------------------------------------------------------------------
@@ -538,6 +540,20 @@ def trained(**changes):
         model(*sentences()).square().sum().backward()
         adam.step()
     return model, adam
+
+
+def test_a_training_with_frozen_weights_comes_back(tmp_path):
+    model = tiny()
+    model.src_embedding.requires_grad_(False)
+    adam = torch.optim.Adam(model.parameters(), lr=0.01)
+    model(*sentences()).square().sum().backward()
+    adam.step()
+    save_training(tmp_path / "state", model, adam, {"config": {}})
+    again = tiny()
+    again.src_embedding.requires_grad_(False)
+    adam = torch.optim.Adam(again.parameters())
+    load_training(tmp_path / "state", again, adam, {})
+    assert len(adam.state) == len(list(again.parameters())) - 1
 
 
 @pytest.mark.parametrize("share_embeddings", [False, "target"])
