@@ -160,6 +160,7 @@ def test_page_is_accessible(visit, name):
     tab.evaluate(AXE_SCRIPT)
     found = tab.evaluate(AXE, {})["violations"]
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    tab.wait_for_function("document.getAnimations().length === 0")  # colours fade over
     found += tab.evaluate(AXE, {"runOnly": ["color-contrast"]})["violations"]
     assert not [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found]
 
