@@ -236,6 +236,7 @@ MUTANTS = {
         ("odd d_model", "if d_model % 2 != 0:", "if False:"),
     ],
     "feed_forward": [
+        ("random numbers on the default device", ", device=x.device)", ")"),
         ("dropout: p upside down", "numbers >= int", "numbers < int"),
         ("dropout: not scaled up", ".div_(1 - self.p)", ""),
         ("dropout: scaled by p", ".div_(1 - self.p)", ".div_(self.p)"),

@@ -247,6 +247,19 @@ def test_an_error_is_one_line_and_exit_code_1(arguments, message, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("side", ["--train", "--valid"])
+def test_a_pair_too_long_for_the_model_is_named_before_training(side, pairs, tmp_path, capsys):
+    long, out = tmp_path / "long.tsv", tmp_path / "out"
+    long.write_text("a\tb\n" + "c " * 300 + "\td\n", encoding="utf-8")
+    files = {"--train": pairs, "--valid": pairs, side: long}
+    options = [str(part) for item in files.items() for part in item]
+    assert command_line.main(["train", "--epochs", "1", "--out", str(out), *options]) == 1
+    error = capsys.readouterr().err
+    assert "pair 1 ('c c" in error
+    assert "max_len=256" in error
+    assert not out.exists()
+
+
 def test_an_unknown_option_is_exit_code_2():
     with pytest.raises(SystemExit, match="2"):
         command_line.main(["train", "--preset", "huge", "--out", "x"])

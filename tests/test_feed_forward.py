@@ -58,6 +58,12 @@ def test_dropout_of_almost_everything(p):
     assert (Dropout(p)(torch.ones(1009)) == 0).all()
 
 
+def test_dropout_stays_on_the_device_of_its_input():
+    x = torch.ones(7, 11)
+    with torch.device("meta"):
+        assert Dropout(0.5)(x).device == x.device
+
+
 def test_dropout_of_almost_nothing():
     x = torch.randn(1009)
     torch.testing.assert_close(Dropout(2**-20)(x), x)

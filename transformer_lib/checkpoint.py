@@ -234,16 +234,16 @@ def load_training(
     if not isinstance(saved, dict):
         raise ValueError(f"{path}: not the state of a training")
     if saved != config:
-        wrong = [name for name in {**config, **saved} if saved.get(name) != config.get(name)]
-        differences = [f"{n}={saved.get(n)!r}, not {config.get(n)!r}" for n in wrong]
+        names = [name for name in {**config, **saved} if saved.get(name) != config.get(name)]
+        differences = [f"{n}={saved.get(n)!r}, not {config.get(n)!r}" for n in names]
         raise ValueError(
             f"{path}: of another training: {'; '.join(differences)}. Name another folder, or "
             "delete this one"
         )
     load_weights(model, _below("model.", tensors), path)
-    saved = _below("optimizer.", tensors)
+    states = _below("optimizer.", tensors)
     for name, parameter in model.named_parameters():
-        state = _below(f"{name}.", saved)
+        state = _below(f"{name}.", states)
         wrong = [key for key, value in state.items() if value.shape not in ((), parameter.shape)]
         if not state and not parameter.requires_grad:
             continue  # Adam left it alone

@@ -269,7 +269,6 @@ class Batches:
         src_vocabulary, tgt_vocabulary: turn them into ids.
         tokens: the budget: positions, padding included, on the longer side of a batch.
         seed: of the order.
-
         max_len: the longest sequence that the model can read, if that is a limit.
 
     Raises:
