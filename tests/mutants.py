@@ -1152,10 +1152,18 @@ def tests_of(module):
 
 
 class Watch:
-    """A pytest plugin that notes what failed: a test, or something that is not a test."""
+    """A pytest plugin that notes what failed: a test, or something that is not a test.
 
-    def __init__(self):
-        self.failed, self.broken, self.passed = [], [], 0
+    Args:
+        seconds: how long each test takes, as far as known. The quickest come first, since most
+            mutants die of many tests.
+    """
+
+    def __init__(self, seconds):
+        self.failed, self.broken, self.passed, self.seconds = [], [], 0, seconds
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
 
     def pytest_collectreport(self, report):
         if report.failed:
@@ -1170,10 +1178,11 @@ class Watch:
             broken = report.when != "call" or misspelt
             name = report.nodeid.rpartition("/")[-1]
             (self.broken if broken else self.failed).append(f"{name}: {message}")
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
         self.passed += report.passed and report.when == "call"
 
 
-def run_tests(folder, files):
+def run_tests(folder, files, seconds):
     """Run test files on the library in `folder`, in this process; write what happened there."""
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)  # for the processes that tests start
@@ -1182,7 +1191,7 @@ def run_tests(folder, files):
         os.dup2(log.fileno(), 2)
         import pytest
 
-        watch = Watch()
+        watch = Watch(seconds)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
         code = pytest.main([*options, *(str(HERE / file) for file in files)], plugins=[watch])
         tested = getattr(sys.modules.get("transformer_lib"), "__file__", "nothing")
@@ -1225,12 +1234,12 @@ def verdict(folder):
 
 
 def run_all(jobs, context):
-    """Run jobs (name, folder, files), AT_ONCE at a time; yield name and folder as each ends."""
+    """Run jobs (name, folder, *arguments), AT_ONCE at a time; yield name and folder of each."""
     waiting, running = list(jobs), {}
     while waiting or running:
         while waiting and len(running) < AT_ONCE:
-            name, folder, files = waiting.pop(0)
-            process = context.Process(target=run_tests, args=(folder, files))
+            name, folder, *arguments = waiting.pop(0)
+            process = context.Process(target=run_tests, args=(folder, *arguments))
             process.start()
             running[process] = name, folder, time.monotonic() + TIME_LIMIT
         wait([process.sentinel for process in running], timeout=1)
@@ -1260,16 +1269,23 @@ def say(name, *words):
     print(f"{name:<62}", *words, flush=True)
 
 
-def passes_unchanged(folder, files, context):
-    """Say whether the library as it is passes the tests: those that fail anyway kill nothing."""
-    copy_with(folder)
-    list(run_all([("unchanged copy", folder, files)], context))
-    outcome, reason = verdict(folder)
-    say("unchanged copy", reason)
-    return outcome == "SURVIVED"
+def time_unchanged(temporary, files, context):
+    """Time each test on the library as it is; None if one fails, since it would kill anything."""
+    jobs, seconds, all_passed = [], {}, True
+    for file in files:
+        copy_with(temporary / file)
+        jobs.append((f"unchanged: {file}", temporary / file, [file], {}))
+    for name, folder in run_all(jobs, context):
+        outcome, reason = verdict(folder)
+        say(name, reason)
+        if outcome == "SURVIVED":
+            seconds |= json.loads((folder / "result.json").read_text(encoding="utf-8"))["seconds"]
+        else:
+            all_passed = False
+    return seconds if all_passed else None
 
 
-def count_killed(temporary, chosen, context):
+def count_killed(temporary, chosen, seconds, context):
     """Run each mutant's tests on a copy of the library that has it; count those that are killed."""
     jobs, killed = [], 0
     for number, (name, (module, old, new)) in enumerate(chosen.items()):
@@ -1278,7 +1294,7 @@ def count_killed(temporary, chosen, context):
         if error:
             say(name, "ERROR", error)
         else:
-            jobs.append((name, folder, tests_of(module)))
+            jobs.append((name, folder, tests_of(module), seconds))
     for name, folder in run_all(jobs, context):
         outcome, reason = verdict(folder)
         killed += outcome == "killed"
@@ -1303,9 +1319,10 @@ def main(words):
     needed = {file for module, *_ in chosen.values() for file in tests_of(module)}
     with tempfile.TemporaryDirectory() as name:
         temporary = Path(name).resolve()
-        if not passes_unchanged(temporary / "original", sorted(needed), context):
+        seconds = time_unchanged(temporary, sorted(needed), context)
+        if seconds is None:
             return 1
-        killed = count_killed(temporary, chosen, context)
+        killed = count_killed(temporary, chosen, seconds, context)
     print(f"{killed}/{len(chosen)} mutants killed ({time.monotonic() - start:.0f} s)")
     return len(chosen) - killed
 

@@ -119,10 +119,11 @@ def colab(outside, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_with_its_solutions_runs_in_colab(colab, path, tmp_path):
+def test_a_notebook_with_its_solutions_runs_in_colab(colab, shorten, path, tmp_path):
     notebook = with_solutions(read(path))
     notebook.cells.append(new_code_cell(WHERE))
     write(tmp_path / path.name, notebook)
+    shorten(tmp_path)
     done = execute(tmp_path / path.name)
     assert Path(done.cells[-1].outputs[0].text.strip()).is_relative_to(site_packages(colab))
     for one in exercises(done):

@@ -1,7 +1,5 @@
 """Each notebook in a real JupyterLab in a real browser: Run All, no error.
 
-Notebook 09 trains for two epochs here instead of nine; nbval runs all of it.
-
 With SCREENSHOTS=FOLDER, pictures of every page are saved there.
 """
 
@@ -20,7 +18,6 @@ import pytest
 from notebooks import ROOT
 
 NOTEBOOKS = sorted(path.name for path in ROOT.glob("notebooks/*.ipynb"))
-SHORTENED = "09_training.ipynb", "EPOCHS, FULL = 9, 9", "EPOCHS, FULL = 2, 9"
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false"},
     "notebook-extension/tracker": {"windowingMode": "none"},  # render every cell
@@ -33,19 +30,12 @@ RUN_ALL = """() => {
 }"""
 
 
-def shorten(folder, name, long, short):
-    """Replace a setting in a copied notebook."""
-    text = (folder / name).read_text("utf-8")
-    assert text.count(long) == 1
-    (folder / name).write_text(text.replace(long, short), "utf-8")
-
-
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(shorten, tmp_path_factory):
     """Serve a copy of the notebooks, with settings of its own; yield the address."""
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", home / "course" / "notebooks")
-    shorten(home / "course" / "notebooks", *SHORTENED)
+    shorten(home / "course" / "notebooks")
     for name, values in SETTINGS.items():
         plugin, setting = name.split("/")
         file = home / f"config/lab/user-settings/@jupyterlab/{plugin}/{setting}.jupyterlab-settings"
