@@ -15,12 +15,13 @@ help: ## list the commands
 lab: .venv/.installed ## open JupyterLab at the first notebook
 	$(VENV) -m jupyterlab --allow-root $(FIRST)
 
+# Three processes for two cores: many tests wait for a browser or another process.
 test: .venv/.installed ## run every check: style, unit tests, seeded bugs, all notebooks
 	$(VENV) -m ruff check
 	$(VENV) -m ruff format --check
 	.venv/bin/oxlint --deny-warnings transformer_lib
 	.venv/bin/oxfmt --check transformer_lib/viewer.js
-	$(VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
+	$(VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests
 	$(VENV) tests/mutants.py
 	$(VENV) -m pytest -n 2 --dist loadfile \
 		--nbval --nbval-current-env --nbval-cell-timeout=600 \
