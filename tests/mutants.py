@@ -1193,6 +1193,7 @@ def run_tests(folder, files, seconds):
 
         watch = Watch(seconds)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+        options.append(f"--basetemp={folder / 'tmp'}")  # shared with no other process
         code = pytest.main([*options, *(str(HERE / file) for file in files)], plugins=[watch])
         tested = getattr(sys.modules.get("transformer_lib"), "__file__", "nothing")
         if Path(tested).parent != folder / "transformer_lib":
@@ -1233,24 +1234,24 @@ def verdict(folder):
     return "SURVIVED", f"all {result['passed']} tests passed"
 
 
-def run_all(jobs, context):
-    """Run jobs (name, folder, *arguments), AT_ONCE at a time; yield name and folder of each."""
+def run_all(jobs, context, at_once=AT_ONCE):
+    """Run jobs {name: (folder, files, seconds)}, some at a time; yield the name of each."""
     waiting, running = list(jobs), {}
     while waiting or running:
-        while waiting and len(running) < AT_ONCE:
-            name, folder, *arguments = waiting.pop(0)
-            process = context.Process(target=run_tests, args=(folder, *arguments))
+        while waiting and len(running) < at_once:
+            name = waiting.pop(0)
+            process = context.Process(target=run_tests, args=jobs[name])
             process.start()
-            running[process] = name, folder, time.monotonic() + TIME_LIMIT
+            running[process] = name, time.monotonic() + TIME_LIMIT
         wait([process.sentinel for process in running], timeout=1)
-        for process, (name, folder, deadline) in list(running.items()):
+        for process, (name, deadline) in list(running.items()):
             if time.monotonic() > deadline:
                 process.kill()
             elif process.is_alive():
                 continue
             process.join()
             del running[process]
-            yield name, folder
+            yield name
 
 
 def prepare_processes():
@@ -1271,12 +1272,12 @@ def say(name, *words):
 
 def time_unchanged(temporary, files, context):
     """Time each test on the library as it is; None if one fails, since it would kill anything."""
-    jobs, seconds, all_passed = [], {}, True
+    jobs, seconds, all_passed = {}, {}, True
     for file in files:
         copy_with(temporary / file)
-        jobs.append((f"unchanged: {file}", temporary / file, [file], {}))
-    for name, folder in run_all(jobs, context):
-        outcome, reason = verdict(folder)
+        jobs[f"unchanged: {file}"] = temporary / file, [file], {}
+    for name in run_all(jobs, context):
+        outcome, reason = verdict(folder := jobs[name][0])
         say(name, reason)
         if outcome == "SURVIVED":
             seconds |= json.loads((folder / "result.json").read_text(encoding="utf-8"))["seconds"]
@@ -1285,22 +1286,28 @@ def time_unchanged(temporary, files, context):
     return seconds if all_passed else None
 
 
-def count_killed(temporary, chosen, seconds, context):
-    """Run each mutant's tests on a copy of the library that has it; count those that are killed."""
-    jobs, killed = [], 0
+def find_unnoticed(temporary, chosen, seconds, context):
+    """Run each mutant's tests on a copy of the library that has it; list those not killed."""
+    jobs, unnoticed = {}, []
     for number, (name, (module, old, new)) in enumerate(chosen.items()):
         folder = temporary / str(number)
         error = copy_with(folder, module, old, new)
         if error:
             say(name, "ERROR", error)
+            unnoticed.append(name)
         else:
-            jobs.append((name, folder, tests_of(module), seconds))
-    for name, folder in run_all(jobs, context):
-        outcome, reason = verdict(folder)
-        killed += outcome == "killed"
-        say(name, outcome, reason)
-        shutil.rmtree(folder, ignore_errors=True)
-    return killed
+            jobs[name] = folder, tests_of(module), seconds
+    # A busy machine can be the reason, so what was not killed runs again, with nothing beside it.
+    for at_once in (AT_ONCE, 1):
+        for name in run_all(dict(jobs), context, at_once):
+            outcome, reason = verdict(folder := jobs[name][0])
+            say(name, outcome, reason)
+            if outcome == "killed":
+                del jobs[name]
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                (folder / "result.json").unlink(missing_ok=True)
+    return unnoticed + list(jobs)
 
 
 def main(words):
@@ -1322,9 +1329,12 @@ def main(words):
         seconds = time_unchanged(temporary, sorted(needed), context)
         if seconds is None:
             return 1
-        killed = count_killed(temporary, chosen, seconds, context)
+        unnoticed = find_unnoticed(temporary, chosen, seconds, context)
+    killed = len(chosen) - len(unnoticed)
     print(f"{killed}/{len(chosen)} mutants killed ({time.monotonic() - start:.0f} s)")
-    return len(chosen) - killed
+    for name in unnoticed:
+        print("not killed:", name)
+    return len(unnoticed)
 
 
 if __name__ == "__main__":
