@@ -1,6 +1,6 @@
 """Where the time goes in a training step and in decoding; writes PROFILE.md.
 
-python -m benchmarks.where_time_goes          about 2 minutes
+python -m benchmarks.where_time_goes          about 4 minutes
 """
 
 from collections import Counter
@@ -58,13 +58,16 @@ def kind(operation: str) -> str:
 
 def shares(run: Callable[[], object]) -> dict[str, float]:
     """Profile something; return each kind's share of the time, largest first."""
-    run()
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        for _ in range(3):
-            run()
     times = Counter()
-    for event in profiler.key_averages():
-        times[kind(event.key.lower())] += event.self_cpu_time_total
+    for _ in range(3):
+        # What the profiler writes down takes memory that tensors had. Unless they find places
+        # anew before the next run is profiled, that run seems to spend its time on clean pages.
+        run()
+        run()
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            run()
+        for event in profiler.key_averages():
+            times[kind(event.key.lower())] += event.self_cpu_time_total
     return {name: time / times.total() for name, time in times.most_common()}
 
 

@@ -1075,6 +1075,7 @@ MUTANTS = {
             "(ours.w_q, ours.w_v, ours.w_k)",
         ),
         ("biases not copied", "if theirs.in_proj_bias is not None:", "if False:"),
+        ("any number of heads", "if theirs.num_heads != ours.num_heads:", "if False:"),
         (
             "the decoder's norms swapped",
             "copy_weights(theirs.norm2, ours.cross_attention_residual.norm)",

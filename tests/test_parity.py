@@ -91,6 +91,11 @@ def test_a_different_size_is_an_error():
         copy_weights(attention(), MultiHeadAttention(15, H))
 
 
+def test_a_different_number_of_heads_is_an_error():
+    with pytest.raises(ValueError, match="ours has 1 heads, theirs 3"):
+        copy_weights(attention(), MultiHeadAttention(D, 1))
+
+
 def test_a_final_norm_that_ours_does_not_have_is_an_error():
     with pytest.raises(RuntimeError, match="weight"):
         copy_weights(encoder(), Encoder(2, D, H, D_FF, norm_first=False))

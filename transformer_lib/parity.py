@@ -19,10 +19,12 @@ def copy_weights(theirs: nn.Module, ours: nn.Module) -> None:
         ours: the module of this package that does the same.
 
     Raises:
-        RuntimeError, ValueError: sizes or numbers of layers differ.
+        RuntimeError, ValueError: sizes, numbers of heads or numbers of layers differ.
     """
     match theirs:
         case nn.MultiheadAttention():
+            if theirs.num_heads != ours.num_heads:  # the weights would fit all the same
+                raise ValueError(f"ours has {ours.num_heads} heads, theirs {theirs.num_heads}")
             # PyTorch keeps the three input projections in one matrix, one below the other.
             projections = (ours.w_q, ours.w_k, ours.w_v)
             for projection, weight in zip(projections, theirs.in_proj_weight.chunk(3), strict=True):
