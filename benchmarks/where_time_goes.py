@@ -1,6 +1,6 @@
 """Where the time goes in a training step and in decoding; writes PROFILE.md.
 
-python -m benchmarks.where_time_goes          about 4 minutes
+python -m benchmarks.where_time_goes          about 6 minutes
 """
 
 from collections import Counter
