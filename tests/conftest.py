@@ -5,11 +5,14 @@ import shutil
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 torch.set_num_threads(1)  # The tensors are tiny: more threads only wait for each other.
 settings.register_profile("course", deadline=None, derandomize=True, max_examples=25, database=None)
-settings.load_profile("course")
+# For mutants.py: that a test fails is enough, so no time goes into a smaller example and why.
+only_find = [Phase.explicit, Phase.generate]
+settings.register_profile("mutants", settings.get_profile("course"), phases=only_find)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "course"))
 
 
 def pytest_configure(config):

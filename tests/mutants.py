@@ -1194,6 +1194,7 @@ def run_tests(folder, files, seconds):
 
         watch = Watch(seconds)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+        options += ["-o", f"faulthandler_timeout={TIME_LIMIT // 2}"]  # the log says where it hangs
         options.append(f"--basetemp={folder / 'tmp'}")  # shared with no other process
         code = pytest.main([*options, *(str(HERE / file) for file in files)], plugins=[watch])
         tested = getattr(sys.modules.get("transformer_lib"), "__file__", "nothing")
@@ -1315,6 +1316,7 @@ def main(words):
     """Run the mutants whose names hold all `words`; return the number that were not killed."""
     start = time.monotonic()
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     chosen = {
         f"{module}: {name}": (module, old, new)
         for module, mutants in MUTANTS.items()
