@@ -13,10 +13,10 @@ from torch import distributed
 
 from transformer_lib import Transformer
 from transformer_lib import __main__ as command_line
-from transformer_lib.checkpoint import load_checkpoint
+from transformer_lib.checkpoint import load_checkpoint, weights
 from transformer_lib.data import Pair
 from transformer_lib.presets import PRESETS
-from transformer_lib.training import TrainingConfig
+from transformer_lib.training import TrainingConfig, average_checkpoints
 
 PAIRS = [("a cat sleeps .", "eine Katze schläft ."), ("a dog sleeps .", "ein Hund schläft .")]
 
@@ -73,6 +73,7 @@ def captions(tmp_path_factory):
         load=lambda split: [Pair(*sides) for sides in CUT],
         ordinary=lambda split: [Pair(*sides) for sides in ORDINARY],
         joint_bpe=60,
+        again=None,
         **SMALL,
     )
     out = str(tmp_path_factory.mktemp("captions"))
@@ -104,6 +105,34 @@ def test_ones_own_pairs_have_no_casing(captions, pairs, tmp_path):
     arguments = ["--preset", "multi30k_tiny", "--train", pairs, "--epochs", "1"]  # a small one
     assert command_line.main(["train", "--out", str(tmp_path / "own"), *arguments]) == 0
     assert load_checkpoint(tmp_path / "own").casing is None
+
+
+def test_a_second_training_begins_with_the_mean_of_the_first(pairs, tmp_path, monkeypatch):
+    first = dataclasses.replace(SMALL["training"], epochs=5, keep=3, seed=1)
+    again = TrainingConfig(
+        epochs=2, factor=1e-9, keep=2, precision="float32", seed=7
+    )  # hardly moves
+    stages = {"training": first, "again": again}  # with a rate that moves hardly anything
+    preset = dataclasses.replace(PRESETS["en_de_small"], **SMALL | stages)
+    monkeypatch.setitem(PRESETS, "en_de_small", preset)
+    arguments = ["train", "--train", pairs, "--seed", "3", "--out", str(tmp_path)]
+    assert command_line.main(arguments) == 0
+    loaded = load_checkpoint(tmp_path)
+    mean = average_checkpoints(sorted((tmp_path / "training").glob("epoch-*.safetensors")))
+    for name, tensor in weights(loaded.model).items():
+        torch.testing.assert_close(tensor, mean[name], rtol=0, atol=1e-6)
+    assert [loaded.card[stage]["epochs"] for stage in stages] == [5, 2]
+    assert [loaded.card[stage]["seed"] for stage in stages] == [4, 10]
+
+    before = (tmp_path / "again" / "latest.safetensors").read_bytes()
+    assert command_line.main(arguments) == 0  # both are finished, so nothing is trained
+    assert (tmp_path / "again" / "latest.safetensors").read_bytes() == before
+    for name, tensor in weights(load_checkpoint(tmp_path).model).items():
+        assert torch.equal(tensor, weights(loaded.model)[name])
+
+    once = [*arguments[:-1], str(tmp_path / "once"), "--epochs", "2"]
+    assert command_line.main(once) == 0
+    assert "again" not in load_checkpoint(tmp_path / "once").card
 
 
 @pytest.mark.parametrize("command", ["translate", "evaluate"])

@@ -47,7 +47,9 @@ def describe(name, card, model):
     parameters = sum(p.numel() for p in model.parameters())
     lines = [f"\n## {name}\n", f"- {parameters:,} parameters, {size:.1f} MB"]
     lines += [f"- {key}: {card[key]}" for key in ("data", "command", "machine", "minutes")]
-    lines += ["- training: " + ", ".join(f"{k} {v}" for k, v in card["training"].items())]
+    for stage in ("training", "again"):
+        if stage in card:
+            lines.append(f"- {stage}: " + ", ".join(f"{k} {v}" for k, v in card[stage].items()))
     lines += [f"- length penalty in the figures below: alpha {card['alpha']}"]
     lines += ["", "| what | pairs | exact match | BLEU | signature |", "|---|---|---|---|---|"]
     for what, found in card["figures"].items():

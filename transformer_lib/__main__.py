@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, help="folder of the trained model")
     command.add_argument("--train", type=Path, help="your own pairs: a file, tab between sides")
     command.add_argument("--valid", type=Path, help="your own pairs to validate on")
-    command.add_argument("--epochs", type=int, help="instead of the preset's")
+    command.add_argument("--epochs", type=int, help="one training of so many")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=train_preset)
 
@@ -103,27 +103,30 @@ def train_preset(options: argparse.Namespace) -> None:
     preset = PRESETS[options.preset]
     pairs, valid, casing = read_corpus(preset, options)
     vocabularies = make_vocabularies(pairs, preset.joint_bpe)
-    config = training_config(preset, options)
+    configs = training_configs(preset, options)
     rank, _ = join_processes()  # before the model moves: each process has a GPU of its own
     torch.manual_seed(options.seed)
     model = make_model(preset, *vocabularies).to("cuda" if torch.cuda.is_available() else "cpu")
-    state, start = options.out / "training", time.perf_counter()
     batches = partial(Batches, tokens=preset.tokens, max_len=model.config.max_len)
-    history = train(
-        model,
-        batches(pairs, *vocabularies, seed=options.seed),
-        config,
-        validate=batches(valid, *vocabularies)(0) if valid else None,
-        folder=state,
-    )
+    start = time.perf_counter()
+    for name, config in configs.items():
+        history = train(
+            model,
+            batches(pairs, *vocabularies, seed=config.seed),
+            config,
+            validate=batches(valid, *vocabularies)(0) if valid else None,
+            folder=options.out / name,
+        )
+        if rank == 0:  # the others get these weights when the next training begins
+            epochs = sorted((options.out / name).glob("epoch-*.safetensors"))
+            load_weights(model, average_checkpoints(epochs))
     if rank > 0:
         return
-    load_weights(model, average_checkpoints(sorted(state.glob("epoch-*.safetensors"))))
     card = {
         "data": options.train.name if options.train else preset.data,
         "command": f"python -m transformer_lib train --preset {options.preset}",
         "pairs": len(pairs),
-        "training": asdict(config),
+        **{name: asdict(config) for name, config in configs.items()},
         "minutes": round((time.perf_counter() - start) / 60, 1),
         "machine": f"{torch.get_num_threads()} threads, torch {torch.__version__}",
         "validation": {k: v for k, v in history[-1].items() if k.startswith("valid")},
@@ -147,13 +150,14 @@ def read_corpus(
     return pairs, valid, casing
 
 
-def training_config(preset: Preset, options: argparse.Namespace) -> TrainingConfig:
-    """Give the preset's training another seed and, if asked for, another number of epochs."""
-    config = replace(preset.training, seed=options.seed)
-    if options.epochs is None:
-        return config
-    cooldown = min(config.cooldown, max(options.epochs, 0))
-    return replace(config, epochs=options.epochs, cooldown=cooldown)
+def training_configs(preset: Preset, options: argparse.Namespace) -> dict[str, TrainingConfig]:
+    """Give the preset's trainings other seeds; if epochs are asked for, one training of so many."""
+    first, again = preset.training, preset.again
+    if options.epochs is not None:
+        cooldown = min(first.cooldown, max(options.epochs, 0))
+        first, again = replace(first, epochs=options.epochs, cooldown=cooldown), None
+    configs = {"training": first} | ({"again": again} if again else {})
+    return {name: replace(c, seed=c.seed + options.seed) for name, c in configs.items()}
 
 
 def evaluate(options: argparse.Namespace) -> None:
