@@ -24,7 +24,7 @@ test: .venv/.installed ## run every check: style, unit tests, seeded bugs, all n
 	$(VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests
 	$(VENV) tests/mutants.py
 	$(VENV) -m pytest -n 2 --dist loadfile \
-		--nbval --nbval-current-env --nbval-cell-timeout=600 \
+		--nbval --nbval-current-env --nbval-cell-timeout=1200 \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 notebooks: .venv/.installed ## execute and save the notebooks; NB='notebooks/03*' chooses some

@@ -87,7 +87,7 @@ def test_notebook_runs_in_jupyterlab(browser, lab, name):
     page.goto(f"{lab}/lab/tree/notebooks/{name}?reset")
     page.wait_for_function(READY, timeout=120_000)
     page.evaluate(RUN_ALL)
-    page.wait_for_function("window.done", timeout=300_000)
+    page.wait_for_function("window.done", timeout=900_000)
     if "SCREENSHOTS" in os.environ:
         save_pictures(page, name.removesuffix(".ipynb"))
     cells = page.evaluate(f"{PANEL}.content.model.toJSON().cells")
