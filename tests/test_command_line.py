@@ -109,10 +109,9 @@ def test_ones_own_pairs_have_no_casing(captions, pairs, tmp_path):
 
 def test_a_second_training_begins_with_the_mean_of_the_first(pairs, tmp_path, monkeypatch):
     first = dataclasses.replace(SMALL["training"], epochs=5, keep=3, seed=1)
-    again = TrainingConfig(
-        epochs=2, factor=1e-9, keep=2, precision="float32", seed=7
-    )  # hardly moves
-    stages = {"training": first, "again": again}  # with a rate that moves hardly anything
+    # The second one's rate moves hardly anything.
+    again = TrainingConfig(epochs=2, factor=1e-9, keep=2, precision="float32", seed=7)
+    stages = {"training": first, "again": again}
     preset = dataclasses.replace(PRESETS["en_de_small"], **SMALL | stages)
     monkeypatch.setitem(PRESETS, "en_de_small", preset)
     arguments = ["train", "--train", pairs, "--seed", "3", "--out", str(tmp_path)]

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, help="folder of the trained model")
     command.add_argument("--train", type=Path, help="your own pairs: a file, tab between sides")
     command.add_argument("--valid", type=Path, help="your own pairs to validate on")
-    command.add_argument("--epochs", type=int, help="one training of so many")
+    command.add_argument("--epochs", type=int, help="a single training of so many epochs")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=train_preset)
 
