@@ -1194,6 +1194,8 @@ def run_tests(folder, files, seconds):
 
         watch = Watch(seconds)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+        # That an assertion fails is enough: explaining how two long lists differ can take minutes.
+        options += ["--assert=plain", "--tb=short"]
         options += ["-o", f"faulthandler_timeout={TIME_LIMIT // 2}"]  # the log says where it hangs
         options.append(f"--basetemp={folder / 'tmp'}")  # shared with no other process
         code = pytest.main([*options, *(str(HERE / file) for file in files)], plugins=[watch])

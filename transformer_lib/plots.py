@@ -269,6 +269,7 @@ def _draw_cells(
         colours["vmax"] = (_largest(values) if limit is None else limit) or 1.0
     if kind == "signed":
         colours["vmin"] = -colours["vmax"]
+    ax.figure.set_visible(False)  # seaborn draws the whole figure once, only to turn labels
     sns.heatmap(
         values.astype(float),
         ax=ax,
@@ -282,6 +283,7 @@ def _draw_cells(
         yticklabels="auto" if numbered[0] else False,
         **colours,
     )
+    ax.figure.set_visible(True)
     ax.tick_params(rotation=0, length=0)
 
 
