@@ -20,9 +20,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the files that run for minutes, so that no worker is left alone with one."""
-    longest = "test_colab.py", "test_lab.py"
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 2)
+    """Start with the file that runs for minutes, so that no worker is left alone with it."""
+    items.sort(key=lambda item: item.path.name != "test_lab.py")
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +51,13 @@ def multi30k():
 
 @pytest.fixture(scope="session")
 def shorten():
-    """Let notebook 09, where it lies in a folder, train two epochs; only nbval runs all nine."""
+    """Let notebook 09, where it lies in a folder, train one epoch; only nbval runs all nine."""
 
     def shorten(folder):
         for path in folder.glob("09_training.ipynb"):
             text = path.read_text("utf-8")
             assert text.count("EPOCHS, FULL = 9, 9") == 1
-            path.write_text(text.replace("EPOCHS, FULL = 9, 9", "EPOCHS, FULL = 2, 9"), "utf-8")
+            path.write_text(text.replace("EPOCHS, FULL = 9, 9", "EPOCHS, FULL = 1, 9"), "utf-8")
 
     return shorten
 

@@ -2,7 +2,7 @@
 
 `tests/wrong_answers/` holds plausible wrong answers, and right ones unlike those of the notebooks.
 A table of what was caught stands at the end of the test run. That the notebooks run with their
-solutions filled in is shown by `tests/test_colab.py`.
+solutions filled in is shown by `tests/test_lab.py`.
 """
 
 import ast
