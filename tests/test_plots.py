@@ -130,6 +130,15 @@ def test_a_heat_map_names_an_unknown_kind():
         plots.heatmap(MATRIX, kind="heat")
 
 
+def test_a_heat_map_is_drawn_once_it_is_shown_and_not_before(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(matplotlib.axes.Axes, "draw", lambda *_: drawn.append("axes"))
+    ax = plots.heatmap(MATRIX)
+    assert not drawn
+    ax.figure.canvas.draw()
+    assert drawn == ["axes", "axes"]  # the map and its colour bar
+
+
 def test_cells_hold_the_texts_that_they_are_given():
     ax = plots.heatmap(MATRIX, cells=[["a", "$b$", "a_c"]] * 3)
     assert texts(ax) == ["a", "$b$", "a_c"] * 3
