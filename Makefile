@@ -16,16 +16,15 @@ lab: .venv/.installed ## open JupyterLab at the first notebook
 	$(VENV) -m jupyterlab --allow-root $(FIRST)
 
 # Three processes for two cores: many tests wait for a browser or another process.
-test: .venv/.installed ## run every check: style, unit tests, seeded bugs, all notebooks
+test: .venv/.installed ## run every check: style, unit tests, all notebooks, seeded bugs
 	$(VENV) -m ruff check
 	$(VENV) -m ruff format --check
 	.venv/bin/oxlint --deny-warnings transformer_lib
 	.venv/bin/oxfmt --check transformer_lib/viewer.js
-	$(VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests
-	$(VENV) tests/mutants.py
-	$(VENV) -m pytest -n 2 --dist loadfile \
+	$(VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests notebooks \
 		--nbval --nbval-current-env --nbval-cell-timeout=1200 \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+		--nbval-sanitize-with tests/nbval_sanitize.cfg
+	$(VENV) tests/mutants.py
 
 notebooks: .venv/.installed ## execute and save the notebooks; NB='notebooks/03*' chooses some
 	$(VENV) tools/notebooks.py $(NB)

@@ -20,8 +20,9 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the file that runs for minutes, so that no worker is left alone with it."""
-    items.sort(key=lambda item: item.path.name != "test_lab.py")
+    """Start with the files that run for minutes, so that no worker is left alone with one."""
+    longest = "test_lab.py", "09_training.ipynb"
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 2)
 
 
 @pytest.fixture(autouse=True)
