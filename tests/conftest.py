@@ -50,19 +50,6 @@ def multi30k():
         pytest.skip("TRANSFORMER_LIB_MULTI30K does not say where Multi30k is")
 
 
-@pytest.fixture(scope="session")
-def shorten():
-    """Let notebook 09, where it lies in a folder, train one epoch; only nbval runs all nine."""
-
-    def shorten(folder):
-        for path in folder.glob("09_training.ipynb"):
-            text = path.read_text("utf-8")
-            assert text.count("EPOCHS, FULL = 9, 9") == 1
-            path.write_text(text.replace("EPOCHS, FULL = 9, 9", "EPOCHS, FULL = 1, 9"), "utf-8")
-
-    return shorten
-
-
 @pytest.fixture(scope="module")
 def browser():
     """Start Chromium; skip what needs it where there is none."""

@@ -81,4 +81,5 @@ def test_multi30k_tiny_is_as_good_as_its_card_says(split, beam):
     got = Translator("multi30k_tiny").translate(sources, beam, preset.alpha, tokenised=True)
     found = score_translations(got, wanted, "none")["bleu"]
     assert found == pytest.approx(figures[f"{split}, beam {beam}"]["bleu"], abs=0.3)
+    assert figures["test, beam 5"]["bleu"] > figures["test, beam 1"]["bleu"] > 40
     assert figures["test, beam 5"]["bleu"] >= 41.0
