@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -371,7 +372,18 @@ def test_operations_are_sorted_into_kinds():
 def test_shares_of_time_add_up():
     found = where_time_goes.shares(lambda: torch.ones(99, 99) @ torch.ones(99, 99))
     assert sum(found.values()) == pytest.approx(1)
-    assert found["matrix products"] > 0.1
+    assert found["matrix products"] > 0
+
+
+def test_shares_are_of_all_operations_largest_first(monkeypatch):
+    events = [("aten::relu", 1), ("aten::mm", 4), ("aten::bmm", 3)]
+    profiler = MagicMock()
+    profiler.__enter__.return_value.key_averages.return_value = [
+        SimpleNamespace(key=key, self_cpu_time_total=time) for key, time in events
+    ]
+    monkeypatch.setattr(where_time_goes, "profile", lambda activities: profiler)
+    found = where_time_goes.shares(lambda: None)
+    assert list(found.items()) == [("matrix products", 7 / 8), ("adding, scaling, relu", 1 / 8)]
 
 
 def test_the_peers_that_cannot_be_installed_are_named(monkeypatch):
