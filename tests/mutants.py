@@ -1146,6 +1146,52 @@ TESTS = {
     "__init__": ["test_floors.py"],
 }
 
+# Mutants that none of the quick tests notices, by the first test that does: it goes first.
+NOTICED_BY = {
+    "test_two_processes_train_as_one": {
+        "training: each process its own loss",
+        "training: every process saves",
+        "training: every process takes the whole batch",
+        "training: gradients averaged over processes",
+        "training: gradients not shared",
+        "training: the same dropout in every process",
+    },
+    "test_a_state_saved_before_the_validation_still_gets_it": {
+        "training: dropout draws on from anywhere",
+    },
+    "test_bfloat16_multiplies_in_bfloat16_and_keeps_float32_weights": {"training: no autocast"},
+    "test_frozen_weights_stay_and_the_training_can_go_on": {"training: epochs may not change"},
+    "test_the_last_epochs_weights_are_kept_and_averaged": {
+        "training: the last weights instead of the mean",
+        "training: the sum instead of the mean",
+    },
+    "test_with_a_cooldown_the_end_is_fixed_from_the_start": {
+        "training: the end moves during a cool-down",
+    },
+    "test_a_folder_holds_one_model_on_one_corpus": {"training: goes on with another model"},
+    "test_attention_is_about_the_tokens_that_the_model_sees": {
+        "decoding: casing not restored",
+        "decoding: ordinary text not cut",
+        "decoding: tokenised ignored",
+    },
+    "test_attention_is_that_of_the_steps": {"decoding: attention one step late"},
+    "test_attention_says_where_each_token_looked": {
+        "decoding: encoder maps cut like the decoder's",
+        "decoding: every map reads the source",
+        "decoding: maps with padding",
+    },
+    "test_texts_of_like_length_go_together": {
+        "decoding: an empty text is translated",
+        "decoding: texts come back sorted",
+        "decoding: texts not sorted",
+    },
+    "test_the_search_stops_when_nobody_can_win_any_more": {"decoding: never stops early"},
+    "test_translating_is_encoding_searching_and_decoding": {"decoding: alpha and max_len lost"},
+    "test_without_an_end_the_limit_is_the_length_of_the_source_and_50": {
+        "decoding: one limit for all",
+    },
+}
+
 
 def tests_of(module):
     """List the files of tests that must notice a bug in a module."""
@@ -1219,6 +1265,15 @@ def copy_with(folder, module=None, old="", new=""):
         return f"old text found {source.count(old)} times, not once: {old!r}"
     path.write_text(source.replace(old, new), encoding="utf-8")
     return None
+
+
+def in_order(seconds, mutant):
+    """Return how long each test takes, with nothing for the one known to notice the mutant."""
+    known = [test for test, mutants in NOTICED_BY.items() if mutant in mutants]
+    plain = {test: test.rpartition("::")[2].partition("[")[0] for test in seconds}
+    if not set(known) <= set(plain.values()):
+        sys.exit(f"{mutant} is said to be noticed by {known[0]}, which does not exist")
+    return {test: 0 if plain[test] in known else taken for test, taken in seconds.items()}
 
 
 def verdict(folder):
@@ -1300,7 +1355,7 @@ def find_unnoticed(temporary, chosen, seconds, context):
             say(name, "ERROR", error)
             unnoticed.append(name)
         else:
-            jobs[name] = folder, tests_of(module), seconds
+            jobs[name] = folder, tests_of(module), in_order(seconds, name)
     # A busy machine can be the reason, so what was not killed runs again, with nothing beside it.
     for at_once in (AT_ONCE, 1):
         for name in run_all(dict(jobs), context, at_once):
