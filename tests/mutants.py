@@ -24,6 +24,9 @@ HERE = Path(__file__).resolve().parent
 LIBRARY = HERE.parent / "transformer_lib"
 AT_ONCE, TIME_LIMIT = 2, 240  # processes, seconds
 
+# The test that killed each mutant the last time. It comes first: the others need not run.
+KILLERS = HERE / "mutants.json"
+
 # Never the library itself. The three below torch are what it imports when a test first compares
 # two tensors, runs a backward pass or asks for the device "meta".
 USED_BY_TESTS = (
@@ -1146,52 +1149,6 @@ TESTS = {
     "__init__": ["test_floors.py"],
 }
 
-# Mutants that none of the quick tests notices, by the first test that does: it goes first.
-NOTICED_BY = {
-    "test_two_processes_train_as_one": {
-        "training: each process its own loss",
-        "training: every process saves",
-        "training: every process takes the whole batch",
-        "training: gradients averaged over processes",
-        "training: gradients not shared",
-        "training: the same dropout in every process",
-    },
-    "test_a_state_saved_before_the_validation_still_gets_it": {
-        "training: dropout draws on from anywhere",
-    },
-    "test_bfloat16_multiplies_in_bfloat16_and_keeps_float32_weights": {"training: no autocast"},
-    "test_frozen_weights_stay_and_the_training_can_go_on": {"training: epochs may not change"},
-    "test_the_last_epochs_weights_are_kept_and_averaged": {
-        "training: the last weights instead of the mean",
-        "training: the sum instead of the mean",
-    },
-    "test_with_a_cooldown_the_end_is_fixed_from_the_start": {
-        "training: the end moves during a cool-down",
-    },
-    "test_a_folder_holds_one_model_on_one_corpus": {"training: goes on with another model"},
-    "test_attention_is_about_the_tokens_that_the_model_sees": {
-        "decoding: casing not restored",
-        "decoding: ordinary text not cut",
-        "decoding: tokenised ignored",
-    },
-    "test_attention_is_that_of_the_steps": {"decoding: attention one step late"},
-    "test_attention_says_where_each_token_looked": {
-        "decoding: encoder maps cut like the decoder's",
-        "decoding: every map reads the source",
-        "decoding: maps with padding",
-    },
-    "test_texts_of_like_length_go_together": {
-        "decoding: an empty text is translated",
-        "decoding: texts come back sorted",
-        "decoding: texts not sorted",
-    },
-    "test_the_search_stops_when_nobody_can_win_any_more": {"decoding: never stops early"},
-    "test_translating_is_encoding_searching_and_decoding": {"decoding: alpha and max_len lost"},
-    "test_without_an_end_the_limit_is_the_length_of_the_source_and_50": {
-        "decoding: one limit for all",
-    },
-}
-
 
 def tests_of(module):
     """List the files of tests that must notice a bug in a module."""
@@ -1267,15 +1224,6 @@ def copy_with(folder, module=None, old="", new=""):
     return None
 
 
-def in_order(seconds, mutant):
-    """Return how long each test takes, with nothing for the one known to notice the mutant."""
-    known = [test for test, mutants in NOTICED_BY.items() if mutant in mutants]
-    plain = {test: test.rpartition("::")[2].partition("[")[0] for test in seconds}
-    if not set(known) <= set(plain.values()):
-        sys.exit(f"{mutant} is said to be noticed by {known[0]}, which does not exist")
-    return {test: 0 if plain[test] in known else taken for test, taken in seconds.items()}
-
-
 def verdict(folder):
     """Read what `run_tests` wrote: killed or survived or error, and why."""
     if not (folder / "result.json").exists():
@@ -1345,8 +1293,11 @@ def time_unchanged(temporary, files, context):
     return seconds if all_passed else None
 
 
-def find_unnoticed(temporary, chosen, seconds, context):
-    """Run each mutant's tests on a copy of the library that has it; list those not killed."""
+def find_unnoticed(temporary, chosen, seconds, context, killers):
+    """Run each mutant's tests on a copy of the library that has it; list those not killed.
+
+    What kills a mutant is noted in `killers`.
+    """
     jobs, unnoticed = {}, []
     for number, (name, (module, old, new)) in enumerate(chosen.items()):
         folder = temporary / str(number)
@@ -1355,18 +1306,28 @@ def find_unnoticed(temporary, chosen, seconds, context):
             say(name, "ERROR", error)
             unnoticed.append(name)
         else:
-            jobs[name] = folder, tests_of(module), in_order(seconds, name)
+            first = [test for test in seconds if test.endswith(f"/{killers.get(name)}")]
+            jobs[name] = folder, tests_of(module), seconds | dict.fromkeys(first, 0)
     # A busy machine can be the reason, so what was not killed runs again, with nothing beside it.
     for at_once in (AT_ONCE, 1):
         for name in run_all(dict(jobs), context, at_once):
             outcome, reason = verdict(folder := jobs[name][0])
             say(name, outcome, reason)
             if outcome == "killed":
+                killers[name] = reason
                 del jobs[name]
                 shutil.rmtree(folder, ignore_errors=True)
             else:
                 (folder / "result.json").unlink(missing_ok=True)
     return unnoticed + list(jobs)
+
+
+def save(killers):
+    """Write what killed each mutant that there is."""
+    names = (f"{module}: {name}" for module, mutants in MUTANTS.items() for name, *_ in mutants)
+    found = {name: killers[name] for name in names if name in killers}
+    text = json.dumps(found, indent=0, ensure_ascii=False) + "\n"
+    KILLERS.write_text(text, encoding="utf-8")
 
 
 def main(words):
@@ -1382,6 +1343,7 @@ def main(words):
     }
     if not chosen:
         sys.exit(f"no mutant has {' and '.join(words)} in its name")
+    killers = json.loads(KILLERS.read_text(encoding="utf-8")) if KILLERS.exists() else {}
     context = prepare_processes()
     needed = {file for module, *_ in chosen.values() for file in tests_of(module)}
     with tempfile.TemporaryDirectory() as name:
@@ -1389,7 +1351,8 @@ def main(words):
         seconds = time_unchanged(temporary, sorted(needed), context)
         if seconds is None:
             return 1
-        unnoticed = find_unnoticed(temporary, chosen, seconds, context)
+        unnoticed = find_unnoticed(temporary, chosen, seconds, context, killers)
+    save(killers)
     killed = len(chosen) - len(unnoticed)
     print(f"{killed}/{len(chosen)} mutants killed ({time.monotonic() - start:.0f} s)")
     for name in unnoticed:

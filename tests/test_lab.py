@@ -30,8 +30,10 @@ SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # render every cell
 }
 WHERE = "import google.colab, transformer_lib; print(transformer_lib.__file__)"
-PANEL = "window.jupyterapp?.shell?.currentWidget"
+OPEN = "async path => { await jupyterapp.commands.execute('docmanager:open', {path}); }"
+PANEL = "jupyterapp.shell.currentWidget"
 READY = f"{PANEL}?.sessionContext?.session?.kernel?.status === 'idle'"
+CLOSE = f"async () => {{ await {PANEL}.sessionContext.shutdown(); {PANEL}.dispose(); }}"
 RUN_ALL = """() => {
     window.done = false;
     jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.done = true; });
@@ -104,7 +106,6 @@ def lab(colab, tmp_path_factory):
 
 def save_pictures(page, name):
     """Photograph the page screen by screen, into the folder SCREENSHOTS names."""
-    page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
     scroll = "document.querySelector('.jp-WindowedPanel-outer')"
     height = page.evaluate(f"{scroll}.scrollHeight")
     step = page.evaluate(f"{scroll}.clientHeight")
@@ -114,23 +115,32 @@ def save_pictures(page, name):
         page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / f"{name}-{number:02}.png")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stem", NOTEBOOKS)
-def test_notebook_with_its_solutions_runs_in_jupyterlab(browser, colab, lab, stem):
+@pytest.fixture(scope="module")
+def page(browser, lab):
+    """Open JupyterLab, once for all notebooks."""
     page = browser.new_page(viewport={"width": 1200, "height": 1400})
-    page.goto(f"{lab}/lab/tree/{stem}/{stem}.ipynb?reset")
-    page.wait_for_function(READY, timeout=120_000)
+    page.goto(f"{lab}/lab?reset")
+    page.wait_for_function("window.jupyterapp", timeout=120_000)
+    page.evaluate("async () => { await jupyterapp.restored; }")
+    page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
     # Software draws the spinners that say "running": a good part of a core.
     page.add_style_tag(content="*, *::before, *::after { animation: none !important }")
+    return page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_notebook_with_its_solutions_runs_in_jupyterlab(colab, page, stem):
+    page.evaluate(OPEN, f"{stem}/{stem}.ipynb")
+    page.wait_for_function(READY, polling=200, timeout=120_000)
     page.evaluate(RUN_ALL)
-    page.wait_for_function("window.done", timeout=900_000)
+    page.wait_for_function("window.done", polling=200, timeout=900_000)
     if "SCREENSHOTS" in os.environ:
         save_pictures(page, stem)
     done = nbformat.from_dict(page.evaluate(f"{PANEL}.content.model.toJSON()"))
     text = page.inner_text("body")
     formulas = page.locator("mjx-container").count(), page.locator("mjx-merror").count()
-    page.evaluate(f"{PANEL}.sessionContext.shutdown()")
-    page.close()
+    page.evaluate(CLOSE)
     code = [cell for cell in done.cells if cell.cell_type == "code"]
     outputs = [output for cell in code for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
