@@ -133,7 +133,7 @@ def page(browser, lab):
 def test_notebook_with_its_solutions_runs_in_jupyterlab(colab, page, stem):
     page.evaluate(OPEN, f"{stem}/{stem}.ipynb")
     page.wait_for_function(READY, polling=200, timeout=120_000)
-    page.evaluate(RUN_ALL)
+    page.evaluate(RUN_ALL)  # then ask now and then: unless told so, Playwright asks at every frame
     page.wait_for_function("window.done", polling=200, timeout=900_000)
     if "SCREENSHOTS" in os.environ:
         save_pictures(page, stem)
