@@ -370,9 +370,10 @@ def test_operations_are_sorted_into_kinds():
 
 
 def test_shares_of_time_add_up():
-    found = where_time_goes.shares(lambda: torch.ones(99, 99) @ torch.ones(99, 99))
+    ones = torch.ones(997, 997)  # so large a product that a busy machine hardly shows beside it
+    found = where_time_goes.shares(lambda: ones @ ones + 1)
     assert sum(found.values()) == pytest.approx(1)
-    assert found["matrix products"] > 0
+    assert found["matrix products"] > 0.1
 
 
 def test_shares_are_of_all_operations_largest_first(monkeypatch):
