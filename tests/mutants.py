@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 LIBRARY = HERE.parent / "transformer_lib"
 AT_ONCE, TIME_LIMIT = 2, 240  # processes, seconds
 
-# The test that killed each mutant the last time. It comes first: the others need not run.
+# The test that killed each mutant the last time. If it does so again, the others need not run.
 KILLERS = HERE / "mutants.json"
 
 # Never the library itself. The three below torch are what it imports when a test first compares
@@ -1155,18 +1155,28 @@ def tests_of(module):
     return TESTS.get(module, [f"test_{module}.py"])
 
 
+def name_of(nodeid):
+    """Cut the folder off what pytest calls a test; parameters may have slashes, too."""
+    file, colons, test = nodeid.partition("::")
+    return Path(file).name + colons + test
+
+
 class Watch:
     """A pytest plugin that notes what failed: a test, or something that is not a test.
 
     Args:
+        tests: the names of those to run; all when None.
         seconds: how long each test takes, as far as known. The quickest come first, since most
             mutants die of many tests.
     """
 
-    def __init__(self, seconds):
-        self.failed, self.broken, self.passed, self.seconds = [], [], 0, seconds
+    def __init__(self, tests, seconds):
+        self.failed, self.broken, self.passed = [], [], 0
+        self._tests, self.seconds = tests, seconds
 
     def pytest_collection_modifyitems(self, items):
+        if self._tests is not None:
+            items[:] = [item for item in items if name_of(item.nodeid) in self._tests]
         items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
 
     def pytest_collectreport(self, report):
@@ -1180,14 +1190,17 @@ class Watch:
             # A mutant that Python cannot read was never tested.
             misspelt = message.startswith(("NameError", "SyntaxError", "ImportError"))
             broken = report.when != "call" or misspelt
-            name = report.nodeid.rpartition("/")[-1]
-            (self.broken if broken else self.failed).append(f"{name}: {message}")
+            name = name_of(report.nodeid)
+            if broken:
+                self.broken.append(f"{name}: {message}")
+            else:
+                self.failed.append(name)
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
         self.passed += report.passed and report.when == "call"
 
 
-def run_tests(folder, files, seconds):
-    """Run test files on the library in `folder`, in this process; write what happened there."""
+def run_tests(folder, files, tests, seconds):
+    """Run tests on the library in `folder`, in this process; write there what happened."""
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)  # for the processes that tests start
     with open(folder / "log.txt", "w", encoding="utf-8") as log:
@@ -1195,7 +1208,7 @@ def run_tests(folder, files, seconds):
         os.dup2(log.fileno(), 2)
         import pytest
 
-        watch = Watch(seconds)
+        watch = Watch(tests, seconds)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
         # That an assertion fails is enough: explaining how two long lists differ can take minutes.
         options += ["--assert=plain", "--tb=short"]
@@ -1205,9 +1218,11 @@ def run_tests(folder, files, seconds):
         tested = getattr(sys.modules.get("transformer_lib"), "__file__", "nothing")
         if Path(tested).parent != folder / "transformer_lib":
             watch.broken.append(f"tested {tested}, which is not the copy")
-        if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        expected = [pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED]
+        expected += [pytest.ExitCode.NO_TESTS_COLLECTED] if tests else []  # a test has a new name
+        if code not in expected:
             watch.broken.append(f"pytest ended with {code!r}")
-    (folder / "result.json").write_text(json.dumps(vars(watch)), encoding="utf-8")
+    (folder / "result.json").write_text(json.dumps(vars(watch), default=list), encoding="utf-8")
 
 
 def copy_with(folder, module=None, old="", new=""):
@@ -1237,7 +1252,7 @@ def verdict(folder):
     if result["broken"]:
         return "ERROR", result["broken"][0]
     if result["failed"]:
-        return "killed", result["failed"][0].partition(": ")[0]
+        return "killed", result["failed"][0]
     return "SURVIVED", f"all {result['passed']} tests passed"
 
 
@@ -1277,49 +1292,81 @@ def say(name, *words):
     print(f"{name:<62}", *words, flush=True)
 
 
-def time_unchanged(temporary, files, context):
-    """Time each test on the library as it is; None if one fails, since it would kill anything."""
+def time_unchanged(folder, files, tests, context):
+    """Time tests on the library as it is; None if one fails, since it would kill anything."""
     jobs, seconds, all_passed = {}, {}, True
-    for file in files:
-        copy_with(temporary / file)
-        jobs[f"unchanged: {file}"] = temporary / file, [file], {}
+    for file in sorted(files):
+        copy_with(folder / file)
+        jobs[f"unchanged: {file}"] = folder / file, [file], tests, {}
     for name in run_all(jobs, context):
-        outcome, reason = verdict(folder := jobs[name][0])
+        outcome, reason = verdict(jobs[name][0])
         say(name, reason)
         if outcome == "SURVIVED":
-            seconds |= json.loads((folder / "result.json").read_text(encoding="utf-8"))["seconds"]
+            result = json.loads((jobs[name][0] / "result.json").read_text(encoding="utf-8"))
+            seconds |= result["seconds"]
         else:
             all_passed = False
     return seconds if all_passed else None
 
 
-def find_unnoticed(temporary, chosen, seconds, context, killers):
-    """Run each mutant's tests on a copy of the library that has it; list those not killed.
-
-    What kills a mutant is noted in `killers`.
-    """
-    jobs, unnoticed = {}, []
+def plant(temporary, chosen):
+    """Make a copy of the library for each mutant, with it; return the copies' folders."""
+    folders = {}
     for number, (name, (module, old, new)) in enumerate(chosen.items()):
-        folder = temporary / str(number)
-        error = copy_with(folder, module, old, new)
+        error = copy_with(temporary / str(number), module, old, new)
         if error:
             say(name, "ERROR", error)
-            unnoticed.append(name)
         else:
-            first = [test for test in seconds if test.endswith(f"/{killers.get(name)}")]
-            jobs[name] = folder, tests_of(module), seconds | dict.fromkeys(first, 0)
-    # A busy machine can be the reason, so what was not killed runs again, with nothing beside it.
-    for at_once in (AT_ONCE, 1):
-        for name in run_all(dict(jobs), context, at_once):
-            outcome, reason = verdict(folder := jobs[name][0])
-            say(name, outcome, reason)
-            if outcome == "killed":
-                killers[name] = reason
-                del jobs[name]
-                shutil.rmtree(folder, ignore_errors=True)
-            else:
-                (folder / "result.json").unlink(missing_ok=True)
-    return unnoticed + list(jobs)
+            folders[name] = temporary / str(number)
+    return folders
+
+
+def kill(jobs, context, killers, at_once=AT_ONCE):
+    """Run each mutant's tests; return those that were killed, and note in `killers` by what."""
+    killed = set()
+    for name in run_all(jobs, context, at_once):
+        outcome, reason = verdict(folder := jobs[name][0])
+        say(name, outcome, reason)
+        if outcome == "killed":
+            killers[name] = reason
+            killed.add(name)
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            (folder / "result.json").unlink(missing_ok=True)
+    return killed
+
+
+def find_unnoticed(temporary, chosen, context, killers):
+    """Run tests on each mutant; return those not killed, None if tests fail without a mutant.
+
+    First comes the one test that killed a mutant the last time; then, if need be, all tests that
+    must notice it; then, since a busy machine can be the reason, these with nothing beside them.
+    """
+    folders = plant(temporary, chosen)
+    killed = set()
+    files = {name: test.partition("::")[0] for name, test in killers.items()}
+    noted = {name: killers[name] for name in folders if name in killers}
+    noted = {name: test for name, test in noted.items() if (HERE / files[name]).exists()}
+    if noted:
+        tests = set(noted.values())
+        needed = {files[name] for name in noted}
+        if time_unchanged(temporary / "noted", needed, tests, context) is None:
+            return None
+        jobs = {name: (folders[name], [files[name]], {noted[name]}, {}) for name in noted}
+        killed |= kill(jobs, context, killers)
+    left = {name: tests_of(chosen[name][0]) for name in folders if name not in killed}
+    if left:
+        seconds = time_unchanged(temporary / "all", set().union(*left.values()), None, context)
+        if seconds is None:
+            return None
+        for at_once in (AT_ONCE, 1):
+            jobs = {
+                name: (folders[name], files, None, seconds)
+                for name, files in left.items()
+                if name not in killed
+            }
+            killed |= kill(jobs, context, killers, at_once)
+    return [name for name in chosen if name not in killed]
 
 
 def save(killers):
@@ -1345,13 +1392,10 @@ def main(words):
         sys.exit(f"no mutant has {' and '.join(words)} in its name")
     killers = json.loads(KILLERS.read_text(encoding="utf-8")) if KILLERS.exists() else {}
     context = prepare_processes()
-    needed = {file for module, *_ in chosen.values() for file in tests_of(module)}
     with tempfile.TemporaryDirectory() as name:
-        temporary = Path(name).resolve()
-        seconds = time_unchanged(temporary, sorted(needed), context)
-        if seconds is None:
-            return 1
-        unnoticed = find_unnoticed(temporary, chosen, seconds, context, killers)
+        unnoticed = find_unnoticed(Path(name).resolve(), chosen, context, killers)
+    if unnoticed is None:
+        return 1
     save(killers)
     killed = len(chosen) - len(unnoticed)
     print(f"{killed}/{len(chosen)} mutants killed ({time.monotonic() - start:.0f} s)")
