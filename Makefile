@@ -51,11 +51,14 @@ $(shell rm -f .venv/.installed)
 endif
 
 # Without the stamp the last install did not finish: start afresh, with the downloads pip has kept.
+# Byte code is made on all cores at once; a package's templates that are no Python do not count.
 # Matplotlib's first import lists the fonts, slowly and with a message, so it happens here.
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python 3.11 or newer is needed. Name yours: make lab PYTHON=python3.12'; exit 1; }
 	@test -e $@ || $(PYTHON) -m venv --clear .venv
-	$(VENV) -m pip install -c constraints.txt -e ".[lab,dev,book]"
+	$(VENV) -m pip install --no-compile -c constraints.txt -e ".[lab,dev,book]"
+	@echo 'Compiling what was installed …'
+	@$(VENV) -m compileall -qq -j 0 .venv/lib || true
 	@$(VENV) -c 'import matplotlib.font_manager'
 	@touch $@

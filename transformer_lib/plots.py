@@ -284,6 +284,8 @@ def _draw_cells(
         **colours,
     )
     ax.figure.set_visible(True)
+    for text in ax.texts:
+        text.set_in_layout(False)  # it lies inside its cell, so nobody need make room for it
     ax.tick_params(rotation=0, length=0)
 
 
@@ -303,18 +305,24 @@ def _label_cells(
     room = _room(axes)  # before the layout: the words may still take some of it
     high, wide = (room - [column_word, row_word]) / shape
     if np.any([high, wide] < np.array(needed)):
-        axes[0].figure.draw_without_rendering()  # now the layout says how large a cell is
+        _lay_out(axes[0].figure)  # now the layout says how large a cell is
         high, wide = _room(axes) / shape
     if np.any([high, wide] < np.array(needed)):
         turn = 45 if wide >= slanted else 90
         high, wide = room / shape  # at the most: what then fits beside such words, fits
         _write(axes, rows, columns, 0.8 * high, 0.75 * wide if turn == 90 else size, turn)
-        axes[0].figure.draw_without_rendering()
+        _lay_out(axes[0].figure)
         high, wide = _room(axes) / shape
         _write(axes, rows, columns, 0.8 * high, 0.75 * wide if turn == 90 else size, turn)
     for text in (text for ax in axes for text in ax.texts):
         fits = 0.95 * wide / max(1, _widest([text.get_text()]) * text.get_fontsize())
         text.set_fontsize(min(1, fits) * text.get_fontsize())
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give the axes their places, as drawing would, without drawing."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
 
 
 def _room(axes: Sequence[Axes]) -> np.ndarray:
@@ -508,7 +516,7 @@ def lines(
     words = _side_words(ax, rows, columns, weights, row)
     for x, name, side in ((-0.03, ylabel, "right"), (1.03, xlabel, "left")):
         ax.text(x, -1.1, name, ha=side, va="center", color="#666666", style="italic")
-    ax.figure.draw_without_rendering()  # the layout decides how much room a word has
+    _lay_out(ax.figure)  # the layout decides how much room a word has
     size = np.clip(0.8 * _room([ax])[0] / (length + 1.1), SMALLEST, STYLE["font.size"])
     for word in words:
         word.set_fontsize(size)
