@@ -123,11 +123,8 @@ def page(browser, lab):
     page.wait_for_function("window.jupyterapp", timeout=120_000)
     page.evaluate("async () => { await jupyterapp.restored; }")
     page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
-    # Software draws the page, and spinners that say "running" cost a good part of a core; nor need
-    # it draw cells that are out of sight, unless pictures are taken of them.
+    # Software draws the spinners that say "running": a good part of a core.
     page.add_style_tag(content="*, *::before, *::after { animation: none !important }")
-    if "SCREENSHOTS" not in os.environ:
-        page.add_style_tag(content=".jp-Cell { content-visibility: auto }")
     return page
 
 
