@@ -269,6 +269,7 @@ def _draw_cells(
         colours["vmax"] = (_largest(values) if limit is None else limit) or 1.0
     if kind == "signed":
         colours["vmin"] = -colours["vmax"]
+    others = len(ax.texts)
     ax.figure.set_visible(False)  # seaborn draws the whole figure once, only to turn labels
     sns.heatmap(
         values.astype(float),
@@ -284,7 +285,7 @@ def _draw_cells(
         **colours,
     )
     ax.figure.set_visible(True)
-    for text in ax.texts:
+    for text in ax.texts[others:]:
         text.set_in_layout(False)  # it lies inside its cell, so nobody need make room for it
     ax.tick_params(rotation=0, length=0)
 
