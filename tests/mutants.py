@@ -1172,11 +1172,11 @@ class Watch:
 
     def __init__(self, tests, seconds):
         self.failed, self.broken, self.passed = [], [], 0
-        self._tests, self.seconds = tests, seconds
+        self.tests, self.seconds = tests, seconds
 
     def pytest_collection_modifyitems(self, items):
-        if self._tests is not None:
-            items[:] = [item for item in items if name_of(item.nodeid) in self._tests]
+        if self.tests is not None:
+            items[:] = [item for item in items if name_of(item.nodeid) in self.tests]
         items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
 
     def pytest_collectreport(self, report):
@@ -1222,7 +1222,7 @@ def run_tests(folder, files, tests, seconds):
         expected += [pytest.ExitCode.NO_TESTS_COLLECTED] if tests else []  # a test has a new name
         if code not in expected:
             watch.broken.append(f"pytest ended with {code!r}")
-    (folder / "result.json").write_text(json.dumps(vars(watch), default=list), encoding="utf-8")
+    (folder / "result.json").write_text(json.dumps(vars(watch)), encoding="utf-8")
 
 
 def copy_with(folder, module=None, old="", new=""):
@@ -1348,11 +1348,11 @@ def find_unnoticed(temporary, chosen, context, killers):
     noted = {name: killers[name] for name in folders if name in killers}
     noted = {name: test for name, test in noted.items() if (HERE / files[name]).exists()}
     if noted:
-        tests = set(noted.values())
+        tests = list(noted.values())
         needed = {files[name] for name in noted}
         if time_unchanged(temporary / "noted", needed, tests, context) is None:
             return None
-        jobs = {name: (folders[name], [files[name]], {noted[name]}, {}) for name in noted}
+        jobs = {name: (folders[name], [files[name]], [noted[name]], {}) for name in noted}
         killed |= kill(jobs, context, killers)
     left = {name: tests_of(chosen[name][0]) for name in folders if name not in killed}
     if left:
