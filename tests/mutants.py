@@ -7,6 +7,7 @@ Each mutant is a name, the old text (found exactly once in its module) and the n
 if a test of that module fails on it, and survives if they all pass: then a test is missing.
 """
 
+import compileall
 import contextlib
 import gc
 import importlib
@@ -1210,8 +1211,9 @@ def run_tests(folder, files, tests, seconds):
 
         watch = Watch(tests, seconds)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
-        # That an assertion fails is enough: explaining how two long lists differ can take minutes.
-        options += ["--assert=plain", "--tb=short"]
+        # That an assertion fails is enough: explaining how two long lists differ can take minutes,
+        # and finding the lines of a traceback longer than most tests.
+        options += ["--assert=plain", "--tb=line"]
         options += ["-o", f"faulthandler_timeout={TIME_LIMIT // 2}"]  # the log says where it hangs
         options.append(f"--basetemp={folder / 'tmp'}")  # shared with no other process
         code = pytest.main([*options, *(str(HERE / file) for file in files)], plugins=[watch])
@@ -1228,7 +1230,7 @@ def run_tests(folder, files, tests, seconds):
 def copy_with(folder, module=None, old="", new=""):
     """Copy the library into `folder`, with one text replaced; return an error or None."""
     copy = folder / "transformer_lib"
-    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns(f"{module}.*.pyc"))
     if module is None:
         return None
     path = copy / f"{module}.py"
@@ -1391,6 +1393,7 @@ def main(words):
     if not chosen:
         sys.exit(f"no mutant has {' and '.join(words)} in its name")
     killers = json.loads(KILLERS.read_text(encoding="utf-8")) if KILLERS.exists() else {}
+    compileall.compile_dir(LIBRARY, quiet=2)  # once, and not again in each copy
     context = prepare_processes()
     with tempfile.TemporaryDirectory() as name:
         unnoticed = find_unnoticed(Path(name).resolve(), chosen, context, killers)

@@ -936,6 +936,59 @@ def test_two_processes_train_as_one(tmp_path):
     assert ["epoch 1/2" in error for error in errors] == [True, False]
 
 
+@pytest.fixture
+def as_one_of_two(monkeypatch):
+    """Have this process play one of two; what they would sum is kept in the list it returns."""
+
+    def play(rank):
+        sums = []
+        monkeypatch.setattr(training, "join_processes", lambda: (rank, 2))
+        monkeypatch.setattr(training.distributed, "all_reduce", sums.append)
+        return sums
+
+    return play
+
+
+def test_the_shares_of_two_processes_add_up_to_the_whole(as_one_of_two):
+    alone, batches = tiny().double(), some_batches(0)[:3]
+    loss = accumulate_gradients(TokenLoss(alone, 0.1), batches)
+    shares, losses = [], []
+    for rank in (0, 1):
+        sums, model = as_one_of_two(rank), tiny().double()
+        accumulate_gradients(TokenLoss(model, 0.1), batches)
+        shares.append(gradients(model))
+        losses += sums
+    torch.testing.assert_close(sum(losses), loss)
+    means = {name: (grad + shares[1][name]) / 2 for name, grad in shares[0].items()}
+    torch.testing.assert_close(means, gradients(alone))  # the mean is DistributedDataParallel's
+
+
+def test_only_the_first_of_two_processes_saves_and_each_draws_its_own(
+    as_one_of_two, monkeypatch, tmp_path
+):
+    def wrap(loss, broadcast_buffers):
+        wrapped.append(loss)
+        return loss
+
+    monkeypatch.setattr(training, "DistributedDataParallel", wrap)
+    batches, draws, wrapped = some_batches(0)[:2], {}, []  # of at least two sentences
+    for rank in (0, 1):
+        as_one_of_two(rank)
+        draws[rank] = []
+        train(
+            tiny(),
+            lambda epoch: batches,
+            settings(),
+            folder=tmp_path / str(rank),
+            on_step=lambda row, drawn=draws[rank]: drawn.append(torch.rand(()).item()),
+            progress=False,
+        )
+    assert len(wrapped) == 2
+    assert latest_step(tmp_path / "0") == len(draws[0]) == 4
+    assert not (tmp_path / "1").exists()
+    assert not set(draws[0]) & set(draws[1])
+
+
 def test_one_process_is_alone(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert join_processes() == (0, 1)
