@@ -48,3 +48,9 @@ def test_constraints_pin_one_version_within_the_bounds(name):
 
 def test_torch_is_pinned_for_every_platform():
     assert "torch==2.13.0\n" in (ROOT / "constraints.txt").read_text("utf-8")
+
+
+def test_no_start_waits_for_parsers_that_nobody_uses():
+    pins = requirements((ROOT / "constraints.txt").read_text("utf-8").splitlines())
+    assert "jsonschema" in pins
+    assert "rfc3987-syntax" not in pins  # builds 38 of them whenever jsonschema is imported
