@@ -73,13 +73,13 @@ def test_multi30k_tiny_translates_captions_as_people_write_them():
 
 
 @pytest.mark.usefixtures("multi30k")
-@pytest.mark.parametrize(("split", "beam"), [("valid", 1), ("test", 5)])
-def test_multi30k_tiny_is_as_good_as_its_card_says(split, beam):
+def test_multi30k_tiny_is_as_good_as_its_card_says():
+    """The validation captions, greedily; notebook 12 scores the test captions, with a beam of 5."""
     preset, figures = PRESETS["multi30k_tiny"], card("multi30k_tiny")["figures"]
-    pairs = preset.load(split)
+    pairs = preset.load("valid")
     sources, wanted = [pair.src for pair in pairs], [pair.tgt for pair in pairs]
-    got = Translator("multi30k_tiny").translate(sources, beam, preset.alpha, tokenised=True)
+    got = Translator("multi30k_tiny").translate(sources, 1, preset.alpha, tokenised=True)
     found = score_translations(got, wanted, "none")["bleu"]
-    assert found == pytest.approx(figures[f"{split}, beam {beam}"]["bleu"], abs=0.3)
+    assert found == pytest.approx(figures["valid, beam 1"]["bleu"], abs=0.3)
     assert figures["test, beam 5"]["bleu"] > figures["test, beam 1"]["bleu"] > 40
     assert figures["test, beam 5"]["bleu"] >= 41.0
