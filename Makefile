@@ -4,9 +4,6 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 
-# Threads that wait for work sleep instead of spinning: kinder to a busy machine, and no slower.
-export OMP_WAIT_POLICY := passive
-
 .PHONY: help lab test notebooks mirror exercises stamp book bench
 
 help: ## list the commands
@@ -15,7 +12,9 @@ help: ## list the commands
 lab: .venv/.installed ## open JupyterLab at the first notebook
 	$(VENV) -m jupyterlab --allow-root $(FIRST)
 
-# Three processes for two cores: many tests wait for a browser or another process.
+# Three processes for two cores: many tests wait for a browser or another process. With one thread
+# each, none waits for a core that another one has.
+test: export OMP_NUM_THREADS := 1
 test: .venv/.installed ## run every check: style, unit tests, all notebooks, seeded bugs
 	$(VENV) -m ruff check
 	$(VENV) -m ruff format --check
