@@ -20,9 +20,19 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the files that run for minutes, so that no worker is left alone with one."""
+    """Start with the files that run for minutes, and end with the shortest notebooks.
+
+    So no worker is left alone with a long one. The later notebooks take longer than the first.
+    """
     longest = "test_lab.py", "09_training.ipynb"
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 2)
+
+    def place(item):
+        name = item.path.name
+        if name in longest:
+            return longest.index(name), 0
+        return (2, 0) if item.path.suffix == ".py" else (3, -int(name[:2]))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
