@@ -20,19 +20,16 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the files that run for minutes, and end with the shortest notebooks.
+    """Start with the files that run for minutes, and end with the first notebooks, which are short.
 
-    So no worker is left alone with a long one. The later notebooks take longer than the first.
+    So no worker is left alone with a long one.
     """
     longest = "test_lab.py", "09_training.ipynb"
-
-    def place(item):
-        name = item.path.name
-        if name in longest:
-            return longest.index(name), 0
-        return (2, 0) if item.path.suffix == ".py" else (3, -int(name[:2]))
-
-    items.sort(key=place)
+    # The tests keep their order (test_training.py has memory kept that test_benchmarks.py measures).
+    items.sort(
+        key=lambda item: item.path.name if item.path.suffix == ".ipynb" else "tests", reverse=True
+    )
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 2)
 
 
 @pytest.fixture(autouse=True)
