@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items):
     So no worker is left alone with a long one.
     """
     longest = "test_lab.py", "09_training.ipynb"
-    # The tests keep their order (test_training.py has memory kept that test_benchmarks.py measures).
+    # The tests keep their order: test_training.py has memory kept, test_benchmarks.py measures it.
     items.sort(
         key=lambda item: item.path.name if item.path.suffix == ".ipynb" else "tests", reverse=True
     )
